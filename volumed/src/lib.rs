@@ -1,1 +1,8 @@
-//! Placeholder.
+//! The volume daemon: owns every call to the cloud about volumes and knows which kernel device is which volume.
+//!
+//! Modules stand lowest first; a module uses only those before it (`tests/tests/layering.rs` holds it to that).
+
+pub mod model;
+
+pub mod cloud;
+pub mod device;
