@@ -1,1 +1,6 @@
-//! Placeholder.
+//! The contract of volumed: wire types (always), a typed client (`client`), and `volumectl` (`cli`).
+//!
+//! One definition of every wire type serves the daemon and its callers. Sizes are bytes, times RFC 3339 UTC,
+//! field names `snake_case`.
+
+pub mod types;

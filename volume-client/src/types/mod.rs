@@ -1,0 +1,29 @@
+//! What travels between volumed and its callers, one file per resource.
+
+mod condition;
+mod device;
+mod event;
+mod finding;
+mod ids;
+mod lease;
+mod operation;
+mod page;
+mod problem;
+mod snapshot;
+mod status;
+mod volume;
+
+pub use condition::{Condition, ConditionKind};
+pub use device::{Device, DeviceUse, Mapping, VolumeDevice};
+pub use event::{Event, EventKind};
+pub use finding::{Finding, FindingKind, Severity};
+pub use ids::{IdParseError, LeaseId, OperationId, SnapshotId, VolumeId};
+pub use lease::{Lease, LeaseAccess, LeaseGrant, LeasePurpose, NewLease, RenewLease};
+pub use operation::{AttachResponse, Operation, OperationKind, OperationStatus, StepRecord, StepState};
+pub use page::{Cursor, Page};
+pub use problem::{ErrorCode, Problem};
+pub use snapshot::{NewSnapshot, Snapshot, SnapshotState};
+pub use status::{Check, Counts, Readiness, Status};
+pub use volume::{
+    AttachVolume, Attachment, AttachmentState, NewVolume, ResizeVolume, SourceDisk, Volume, VolumeState,
+};
