@@ -6,3 +6,6 @@ pub mod model;
 
 pub mod cloud;
 pub mod device;
+pub mod store;
+
+pub mod operation;

@@ -2,6 +2,16 @@
 
 mod bytes;
 mod identity;
+mod operation;
+mod text;
+mod volume;
 
 pub use bytes::Bytes;
 pub use identity::{DevNum, Identity, IdentityParseError, Incarnation};
+pub use operation::{Failure, JournalLine, OperationKind, OperationStatus, Request, StepState};
+pub use text::UnknownText;
+pub use volume::{
+    AttachmentState, DeviceExpectation, EventKind, LeaseAccess, LeaseId, LeasePurpose, OperationId,
+    SnapshotId, SnapshotState, SourceDisk, VolumeId, VolumeState,
+};
+pub use volume_client::types::ErrorCode;

@@ -1,0 +1,13 @@
+//! Operations: the only part of the daemon that changes the outside world.
+//!
+//! A request is admitted (pure rules, one transaction), queued (pure order), and driven through the table of steps of
+//! its kind; each step is journaled before it starts and after it ends, so that a crash at any point leaves a journal
+//! that says what to ask the world next. Recovery and normal running are the same code.
+
+mod error;
+mod service;
+mod view;
+
+pub use error::OperationError;
+pub use service::{NewLease, Operations, Submission};
+pub use view::{ConditionRecord, DeviceView, VerifiedDevice};

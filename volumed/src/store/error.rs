@@ -1,0 +1,90 @@
+//! What can go wrong in the store, by what the caller can do about it.
+
+use std::path::PathBuf;
+
+/// The store could not do what was asked. Nothing of the transaction was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk or the database is full. Reading goes on; writing works again once there is room.
+    #[error("database is full: {0}")]
+    Full(#[source] rusqlite::Error),
+    /// A rule of the schema stood in the way: another row holds what this one wants.
+    #[error("database refused a conflicting row: {rule}")]
+    Conflict {
+        /// What SQLite said: the index or table that guards the rule.
+        rule: String,
+    },
+    /// The row that a change meant is not as the change expected.
+    #[error("{0}")]
+    Stale(String),
+    /// The database was made by a newer daemon.
+    #[error("database {path} has schema version {found}, newer than this daemon's {known}; install the daemon that wrote it", path = path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version known here.
+        known: i64,
+    },
+    /// Another daemon has the database open.
+    #[error("database {path} is in use by another volumed; stop it, or name another database", path = path.display())]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The file is not a database of ours.
+    #[error("{path} is not a database of volumed: {why}", path = path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What gave it away.
+        why: String,
+    },
+    /// The database's files could not be reached.
+    #[error("cannot open database {path}", path = path.display())]
+    Open {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The writer has stopped, after an I/O error or at the end of the process.
+    #[error("the database's writer has stopped")]
+    Stopped,
+    /// Anything else that SQLite says.
+    #[error("database failed")]
+    Sqlite(#[source] rusqlite::Error),
+}
+
+impl StoreError {
+    /// Whether the database can no longer be trusted to keep what it is told (an I/O error, a damaged file).
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
+        match self {
+            StoreError::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(SystemIoFailure | DatabaseCorrupt | NotADatabase)
+            ),
+            _ => false,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full(error),
+            Some(rusqlite::ErrorCode::ConstraintViolation) => {
+                let rule = match &error {
+                    rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
+                    other => other.to_string(),
+                };
+                StoreError::Conflict { rule }
+            }
+            _ => StoreError::Sqlite(error),
+        }
+    }
+}

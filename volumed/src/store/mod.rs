@@ -1,0 +1,141 @@
+//! The store: SQLite with one writer thread and readers beside it.
+//!
+//! Guarantees: a write that returned `Ok` survives power loss (`synchronous=FULL`); a write that returned an error left
+//! nothing behind; writes are seen in the order in which they were made; one process has the database at a time.
+//! No transaction is open across an await: a write is a closure that runs to its end on the writer's thread.
+
+pub mod attachments;
+pub mod audit;
+pub mod calls;
+mod error;
+pub mod events;
+pub mod idempotency;
+pub mod journal;
+pub mod leases;
+pub mod mappings;
+pub mod meta;
+pub mod operations;
+mod row;
+mod schema;
+pub mod snapshots;
+#[cfg(test)]
+mod tests;
+pub mod volumes;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::watch;
+
+pub use attachments::AttachmentRecord;
+pub use audit::AuditEntry;
+pub use calls::CallRecord;
+pub use error::StoreError;
+pub use events::EventRecord;
+pub use idempotency::{Key, KeyedResource, Replay};
+pub use journal::LineRecord;
+pub use leases::LeaseRecord;
+pub use mappings::{MappingRecord, Observation};
+pub use operations::{Asker, OperationFilter, OperationRecord};
+pub use snapshots::SnapshotRecord;
+pub use volumes::{VolumeFilter, VolumeRecord};
+pub use writer::Tx;
+
+/// How many reading connections are kept open.
+const IDLE_READERS: usize = 4;
+
+/// The daemon's database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writer: writer::Writer,
+    readers: Mutex<Vec<Connection>>,
+    path: std::path::PathBuf,
+}
+
+impl Store {
+    /// Opens the database at `path`, creating or migrating it.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] where another daemon has it, [`StoreError::Newer`] where a newer one wrote it,
+    /// [`StoreError::Foreign`] where the file is something else, [`StoreError::Open`] where it cannot be reached.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let writer = writer::Writer::start(path)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                writer,
+                readers: Mutex::default(),
+                path: path.to_owned(),
+            }),
+        })
+    }
+
+    /// Runs `change` in one transaction on the writer's thread and returns once it is durable.
+    ///
+    /// # Errors
+    /// What `change` returned, after everything it did was taken back; or what the commit met.
+    pub async fn write<T, E, F>(&self, change: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        self.inner.writer.write(change).await
+    }
+
+    /// Runs `query` on a reading connection, on a thread where blocking is allowed.
+    ///
+    /// # Errors
+    /// What `query` returned, or what opening a connection met.
+    pub async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let task = tokio::task::spawn_blocking(move || {
+            let idle = inner.readers.lock().pop();
+            let conn = match idle {
+                Some(conn) => conn,
+                None => open_reader(&inner.path)?,
+            };
+            let result = query(&conn);
+            let mut readers = inner.readers.lock();
+            if readers.len() < IDLE_READERS {
+                readers.push(conn);
+            }
+            result
+        });
+        task.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// The id of the latest event, told after the transaction that recorded it is durable.
+    #[must_use]
+    pub fn event_ids(&self) -> watch::Receiver<i64> {
+        self.inner.writer.event_ids()
+    }
+
+    /// Returns once the database can no longer be trusted (an I/O error): the daemon must then end.
+    pub async fn failed(&self) {
+        self.inner.writer.failed().await;
+    }
+
+    /// Ends the writer after everything that was given to it so far. Later writes get [`StoreError::Stopped`].
+    pub async fn close(&self) {
+        self.inner.writer.close().await;
+        self.inner.readers.lock().clear();
+    }
+}
+
+fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(std::time::Duration::from_secs(5))?;
+    Ok(conn)
+}
