@@ -18,12 +18,14 @@
 //! *Reads* change nothing and answer wholly or not at all: a listing that is cut short is an error, not a short listing.
 
 mod error;
+mod local;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 pub use error::{Cause, CloudError};
+pub use local::{LocalCloud, LocalConfig, LocalOpenError};
 
 use crate::model::{Bytes, Identity};
 
