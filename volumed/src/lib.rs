@@ -9,3 +9,5 @@ pub mod device;
 pub mod store;
 
 pub mod operation;
+
+pub mod reconcile;
