@@ -17,8 +17,8 @@
 //!
 //! *Reads* change nothing and answer wholly or not at all: a listing that is cut short is an error, not a short listing.
 
-//X #[doc(hidden)]
-//X pub mod conformance;
+#[doc(hidden)]
+pub mod conformance;
 mod error;
 mod faulty;
 mod layer;
