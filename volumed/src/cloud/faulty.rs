@@ -145,3 +145,67 @@ impl Layer for Faulty {
         attempt().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// The answer's kind, and how often the work was done.
+    async fn met(script: &FaultScript, method: Method) -> (&'static str, u32) {
+        let count = AtomicU32::new(0);
+        let attempt: Attempt<'_, ()> = Box::new(|| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async { Ok(()) })
+        });
+        let answer = Layer::around(&Faulty(script.clone()), method, attempt).await;
+        (
+            answer.as_ref().map_or_else(CloudError::kind, |()| "ok"),
+            count.load(Ordering::Relaxed),
+        )
+    }
+
+    #[tokio::test]
+    async fn faults_are_met_once_in_order_by_their_method() {
+        let script = FaultScript::new();
+        for fault in [
+            Fault::Transient { retry_after: None },
+            Fault::NoSpace,
+            Fault::LoseRequest,
+            Fault::LoseAnswer,
+        ] {
+            script.push(Method::Attach, fault);
+        }
+        assert_eq!(met(&script, Method::Detach).await, ("ok", 1));
+        let expected = [
+            ("transient", 0),
+            ("no_space", 0),
+            ("unknown", 0),
+            ("unknown", 1),
+            ("ok", 1),
+        ];
+        for expected in expected {
+            assert_eq!(met(&script, Method::Attach).await, expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn delays_and_gates_hold_a_call_up() {
+        let (script, gate) = (FaultScript::new(), Gate::new());
+        let pause = Duration::from_secs(5);
+        script.push(Method::Resize, Fault::Delay(pause));
+        script.push(Method::Resize, Fault::Hold(gate.clone()));
+        let began = Instant::now();
+        assert_eq!(met(&script, Method::Resize).await, ("ok", 1));
+        assert!(began.elapsed() >= pause);
+
+        let held = tokio::spawn(async move { met(&script, Method::Resize).await });
+        gate.reached_by(1).await;
+        assert!(!held.is_finished());
+        gate.open();
+        assert_eq!(held.await.expect("it ends"), ("ok", 1));
+    }
+}

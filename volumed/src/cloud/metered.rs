@@ -58,3 +58,59 @@ impl Layer for Metered {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Seen(Mutex<Vec<(&'static str, &'static str, Duration)>>);
+
+    impl CallObserver for Seen {
+        fn finished(&self, method: &'static str, outcome: &'static str, took: Duration) {
+            self.0.lock().push((method, outcome, took));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_end_is_reported_even_of_calls_nobody_waits_for() {
+        let seen = Arc::new(Seen::default());
+        let layer = Metered(seen.clone());
+        let second = Duration::from_secs(1);
+        let done: Attempt<'_, ()> = Box::new(|| {
+            Box::pin(async move {
+                tokio::time::sleep(second).await;
+                Ok(())
+            })
+        });
+        Layer::around(&layer, Method::Detach, done)
+            .await
+            .expect("it succeeds");
+        let lost: Attempt<'_, ()> = Box::new(|| {
+            Box::pin(async {
+                Err(CloudError::Unknown {
+                    doing: "testing".into(),
+                    source: None,
+                })
+            })
+        });
+        Layer::around(&layer, Method::Resize, lost)
+            .await
+            .expect_err("it fails");
+        let endless: Attempt<'_, ()> = Box::new(|| Box::pin(std::future::pending()));
+        let waited = tokio::time::timeout(second, Layer::around(&layer, Method::Attach, endless)).await;
+        assert!(waited.is_err());
+        let seen: Vec<_> = seen
+            .0
+            .lock()
+            .iter()
+            .map(|&(method, outcome, _)| (method, outcome))
+            .collect();
+        assert_eq!(
+            seen,
+            [("detach", "ok"), ("resize", "unknown"), ("attach", "abandoned")]
+        );
+    }
+}

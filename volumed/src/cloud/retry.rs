@@ -86,3 +86,98 @@ fn chance() -> f64 {
     let bits = RandomState::new().hash_one(0_u8) >> 32;
     f64::from(u32::try_from(bits).expect("32 bits are left")) / f64::from(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const POLICY: RetryPolicy = RetryPolicy {
+        attempts: 4,
+        first_pause: Duration::from_secs(1),
+        longest_pause: Duration::from_secs(3),
+    };
+
+    fn transient(retry_after: Option<u64>) -> CloudError {
+        let retry_after = retry_after.map(Duration::from_secs);
+        CloudError::Transient {
+            doing: "testing".into(),
+            retry_after,
+            source: None,
+        }
+    }
+
+    fn unknown() -> CloudError {
+        CloudError::Unknown {
+            doing: "testing".into(),
+            source: None,
+        }
+    }
+
+    /// How many calls were made, and how long that took.
+    async fn made(method: Method, error: fn() -> CloudError, failures: u32) -> (u32, Duration, bool) {
+        let (count, began) = (AtomicU32::new(0), Instant::now());
+        let attempt: Attempt<'_, ()> = Box::new(|| {
+            let fails = count.fetch_add(1, Ordering::Relaxed) < failures;
+            Box::pin(async move { if fails { Err(error()) } else { Ok(()) } })
+        });
+        let answer = Layer::around(&Retry(POLICY), method, attempt).await;
+        (count.load(Ordering::Relaxed), began.elapsed(), answer.is_ok())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_did_nothing_is_tried_again_with_growing_pauses() {
+        let (calls, took, done) = made(Method::Attach, || transient(None), 2).await;
+        assert_eq!((calls, done), (3, true));
+        assert!(
+            (Duration::from_millis(1500)..Duration::from_millis(3010)).contains(&took),
+            "{took:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_gives_up_after_so_many_tries() {
+        let (calls, took, done) = made(Method::Volume, || transient(None), 99).await;
+        assert_eq!((calls, done), (4, false));
+        assert!(
+            took < Duration::from_millis(6010),
+            "no pause beyond the longest: {took:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mutation_in_doubt_is_never_repeated_but_a_read_is() {
+        for method in [
+            Method::CreateVolume,
+            Method::Attach,
+            Method::Detach,
+            Method::DeleteVolume,
+        ] {
+            assert_eq!(made(method, unknown, 1).await.0, 1, "{method:?}");
+        }
+        assert_eq!(made(Method::Volumes, unknown, 1).await.0, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_provider_sets_the_pause_within_reason() {
+        let (calls, took, _) = made(Method::Attach, || transient(Some(3)), 1).await;
+        assert_eq!(calls, 2);
+        assert!(
+            (Duration::from_secs(3)..Duration::from_millis(3010)).contains(&took),
+            "{took:?}"
+        );
+        assert_eq!(made(Method::Attach, || transient(Some(4)), 1).await.0, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lasting_errors_are_not_tried_again() {
+        let refused = || CloudError::Refused {
+            doing: "testing".into(),
+            reason: "no".into(),
+        };
+        assert_eq!(made(Method::Volume, refused, 1).await.0, 1);
+    }
+}
