@@ -15,7 +15,27 @@
 
 use super::disk::{Disk, Inventory};
 use super::usage::{Usage, Use};
-pub use crate::model::DeviceExpectation as Expectation;
+use crate::model::{Bytes, Identity};
+
+/// What a volume's disk must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expectation {
+    /// Its identity, compared exactly.
+    pub identity: Identity,
+    /// Its size, compared exactly.
+    pub size: Bytes,
+}
+
+impl Expectation {
+    /// Whether the identity can tell one disk from another at all.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        match &self.identity {
+            Identity::Serial(serial) => !serial.trim().is_empty(),
+            Identity::LoopBacking { inode, .. } => *inode != 0,
+        }
+    }
+}
 
 /// What the inventory says about an expectation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,11 +74,8 @@ pub fn correlate(inventory: &Inventory, usage: &Usage, expected: &Expectation) -
     if !expected.is_usable() {
         return Correlation::Foreign(ForeignReason::NoIdentity);
     }
-    let candidates: Vec<&Disk> = inventory
-        .disks
-        .iter()
-        .filter(|disk| disk.identity.as_ref() == Some(&expected.identity))
-        .collect();
+    let candidates: Vec<&Disk> =
+        inventory.disks.iter().filter(|disk| disk.identity.as_ref() == Some(&expected.identity)).collect();
     let disk = match candidates.as_slice() {
         [] => return Correlation::Missing,
         [only] => (*only).clone(),
@@ -69,16 +86,9 @@ pub fn correlate(inventory: &Inventory, usage: &Usage, expected: &Expectation) -
     }
     let uses = usage.of(disk.devnum);
     if let Some(by) = uses.iter().find_map(Use::claimant) {
-        return Correlation::Foreign(ForeignReason::Claimed {
-            by: by.to_owned(),
-            disk,
-        });
+        return Correlation::Foreign(ForeignReason::Claimed { by: by.to_owned(), disk });
     }
-    if uses.is_empty() {
-        Correlation::Matched(disk)
-    } else {
-        Correlation::Busy(disk, uses.to_vec())
-    }
+    if uses.is_empty() { Correlation::Matched(disk) } else { Correlation::Busy(disk, uses.to_vec()) }
 }
 
 #[cfg(test)]
