@@ -15,27 +15,7 @@
 
 use super::disk::{Disk, Inventory};
 use super::usage::{Usage, Use};
-use crate::model::{Bytes, Identity};
-
-/// What a volume's disk must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expectation {
-    /// Its identity, compared exactly.
-    pub identity: Identity,
-    /// Its size, compared exactly.
-    pub size: Bytes,
-}
-
-impl Expectation {
-    /// Whether the identity can tell one disk from another at all.
-    #[must_use]
-    pub fn is_usable(&self) -> bool {
-        match &self.identity {
-            Identity::Serial(serial) => !serial.trim().is_empty(),
-            Identity::LoopBacking { inode, .. } => *inode != 0,
-        }
-    }
-}
+pub use crate::model::DeviceExpectation as Expectation;
 
 /// What the inventory says about an expectation.
 #[derive(Debug, Clone, PartialEq, Eq)]
