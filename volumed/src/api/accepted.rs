@@ -6,7 +6,9 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
+use rusqlite::Connection;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 use volume_client::types::{ErrorCode, Operation};
 
 use super::Api;
@@ -15,7 +17,7 @@ use super::extract::Command;
 use super::problem::{ApiError, failure};
 use crate::model::{OperationId, Request, VolumeId};
 use crate::operation::Submission;
-use crate::store::{OperationRecord, StoreError, journal, operations};
+use crate::store::{LineRecord, OperationRecord, Store, StoreError, journal, operations};
 
 /// The answer to a request that was taken: where its operation is, and how it stands.
 pub(super) struct Accepted(pub(super) Operation);
@@ -58,40 +60,51 @@ impl Api {
         Ok(Accepted(operation))
     }
 
-    /// The operation with its steps, once it has ended, `wait` is over or the daemon stops. Nobody polls: every change
-    /// of an operation is an event, and events wake those who wait.
+    /// The operation with its steps, once it has ended, `wait` is over or the daemon stops.
     pub(super) async fn operation(&self, id: OperationId, wait: Duration) -> Result<Operation, ApiError> {
-        let deadline = Instant::now() + wait;
-        let mut events = self.store.event_ids();
-        loop {
-            events.mark_unchanged();
-            let (record, steps) = self.read_operation(id).await?;
-            let over = record.status.is_final() || Instant::now() >= deadline || self.stopping.is_cancelled();
-            if over {
-                return Ok(operation::view(record, steps));
-            }
-            tokio::select! {
-                () = self.stopping.cancelled() => {}
-                changed = timeout_at(deadline, events.changed()) => {
-                    if matches!(changed, Ok(Err(_))) {
-                        return Ok(operation::view(record, steps)); // the store has stopped: there is no more to come
-                    }
+        let found = follow(&self.store, &self.stopping, id, wait).await?;
+        let (record, steps) = found.ok_or_else(|| {
+            let message = format!("there is no operation {id}");
+            failure(ErrorCode::OperationNotFound, message)
+        })?;
+        Ok(operation::view(record, steps))
+    }
+}
+
+/// An operation's record and its journal.
+pub(super) type Followed = (OperationRecord, Vec<LineRecord>);
+
+/// The operation once it has ended, `wait` is over or `stopping` is cancelled; `None` where there is none. Nobody polls:
+/// every change of an operation is an event, and events wake those who wait.
+pub(super) async fn follow(
+    store: &Store,
+    stopping: &CancellationToken,
+    id: OperationId,
+    wait: Duration,
+) -> Result<Option<Followed>, StoreError> {
+    let deadline = Instant::now() + wait;
+    let mut events = store.event_ids();
+    loop {
+        events.mark_unchanged();
+        let found = store.read(move |conn| read(conn, id)).await?;
+        let is_final = found.as_ref().is_none_or(|(record, _)| record.status.is_final());
+        if is_final || stopping.is_cancelled() || Instant::now() >= deadline {
+            return Ok(found);
+        }
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            changed = timeout_at(deadline, events.changed()) => {
+                if matches!(changed, Ok(Err(_))) {
+                    return Ok(found); // the store has stopped: there is no more to come
                 }
             }
         }
     }
+}
 
-    async fn read_operation(
-        &self,
-        id: OperationId,
-    ) -> Result<(OperationRecord, Vec<journal::LineRecord>), ApiError> {
-        let read = self.store.read(move |conn| {
-            let Some(record) = operations::get(conn, id)? else {
-                return Ok::<_, StoreError>(None);
-            };
-            Ok(Some((record, journal::read(conn, id)?)))
-        });
-        let found = read.await?;
-        found.ok_or_else(|| failure(ErrorCode::OperationNotFound, format!("there is no operation {id}")))
-    }
+fn read(conn: &Connection, id: OperationId) -> Result<Option<Followed>, StoreError> {
+    let Some(record) = operations::get(conn, id)? else {
+        return Ok(None);
+    };
+    Ok(Some((record, journal::read(conn, id)?)))
 }

@@ -24,7 +24,9 @@ async fn list(State(api): State<Api>) -> Result<Json<Page<Device>>, ApiError> {
 }
 
 async fn list_mappings(State(api): State<Api>) -> Result<Json<Page<Mapping>>, ApiError> {
-    let read = api.store.read(|conn| Ok((mappings::all_live(conn)?, attachments::all_live(conn)?)));
+    let read = api
+        .store
+        .read(|conn| Ok((mappings::all_live(conn)?, attachments::all_live(conn)?)));
     let (mappings, attachments) = read.await?;
     let vms: HashMap<_, _> = attachments.into_iter().map(|a| (a.id, a.vm_id)).collect();
     let view = |record: mappings::MappingRecord| {

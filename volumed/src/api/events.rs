@@ -65,15 +65,21 @@ fn last_seen(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
         return Ok(None);
     };
     let number = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    number
-        .map(Some)
-        .ok_or_else(|| failure(ErrorCode::InvalidRequest, "`Last-Event-ID` must be the number of an event"))
+    number.map(Some).ok_or_else(|| {
+        failure(
+            ErrorCode::InvalidRequest,
+            "`Last-Event-ID` must be the number of an event",
+        )
+    })
 }
 
 fn message(record: EventRecord) -> Event {
     let wire = event::view(record);
     let data = serde_json::to_string(&wire).expect("an event has only strings, numbers and JSON");
-    Event::default().id(wire.id.to_string()).event(event::name(wire.kind)).data(data)
+    Event::default()
+        .id(wire.id.to_string())
+        .event(event::name(wire.kind))
+        .data(data)
 }
 
 struct Follower {
@@ -92,8 +98,13 @@ impl Follower {
             }
             self.arrivals.mark_unchanged();
             let after = self.after;
-            let read = self.store.read(move |conn| events::after(conn, after, BATCH)).await;
-            let batch = read.inspect_err(|error| tracing::warn!(%error, "a stream of events ends")).ok()?;
+            let read = self
+                .store
+                .read(move |conn| events::after(conn, after, BATCH))
+                .await;
+            let batch = read
+                .inspect_err(|error| tracing::warn!(%error, "a stream of events ends"))
+                .ok()?;
             if let Some(last) = batch.last() {
                 self.after = last.id;
                 return Some(batch);

@@ -39,7 +39,10 @@ async fn list(
 ) -> Result<Json<Page<Lease>>, ApiError> {
     let limit = page::limit(query.limit)?;
     let after = page::after(query.cursor.as_deref())?;
-    let rows = api.store.read(move |conn| leases::list(conn, after, limit + 1)).await?;
+    let rows = api
+        .store
+        .read(move |conn| leases::list(conn, after, limit + 1))
+        .await?;
     let now = Timestamp::now();
     let view = |row| lease::view(row, now);
     Ok(Json(page::page(rows, limit, |row| row.id.to_string(), view)))
@@ -68,7 +71,10 @@ async fn take(State(api): State<Api>, command: Command<NewLease>) -> Result<impl
         detail: new.detail,
         ttl_seconds: validate::new_ttl(new.ttl_seconds)?,
     };
-    let (record, device) = api.operations.acquire_lease(new, command.asker, command.key).await?;
+    let (record, device) = api
+        .operations
+        .acquire_lease(new, command.asker, command.key)
+        .await?;
     let location = format!("/api/v1/leases/{}", record.id);
     let grant = lease::grant(record, device, Timestamp::now());
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(grant)))
@@ -87,7 +93,10 @@ async fn renew(
             false => None,
         })
     });
-    let record = renewed.await?.ok_or_else(key_reused)?.ok_or_else(|| not_found(id))?;
+    let record = renewed
+        .await?
+        .ok_or_else(key_reused)?
+        .ok_or_else(|| not_found(id))?;
     Ok(Json(lease::view(record, Timestamp::now())))
 }
 

@@ -47,7 +47,10 @@ async fn list(
         volume_id: query.volume_id,
         after: page::after(query.cursor.as_deref())?,
     };
-    let rows = api.store.read(move |conn| operations::list(conn, &filter, limit + 1)).await?;
+    let rows = api
+        .store
+        .read(move |conn| operations::list(conn, &filter, limit + 1))
+        .await?;
     let view = |row| operation::view(row, Vec::new());
     Ok(Json(page::page(rows, limit, |row| row.id.to_string(), view)))
 }
@@ -73,9 +76,9 @@ async fn cancel(
     command: Command<Empty>,
 ) -> Result<Accepted, ApiError> {
     if let Some(key) = command.key {
-        let claimed = api.store.write(move |tx| {
-            claim(tx, Some(&key), KeyedResource::Operation, &id.to_string())
-        });
+        let claimed = api
+            .store
+            .write(move |tx| claim(tx, Some(&key), KeyedResource::Operation, &id.to_string()));
         if !claimed.await? {
             return Err(key_reused());
         }

@@ -12,7 +12,10 @@ const DEFAULT_LIMIT: u32 = 100;
 pub(super) fn limit(asked: Option<u32>) -> Result<u32, Failure> {
     match asked.unwrap_or(DEFAULT_LIMIT) {
         limit @ 1..=1000 => Ok(limit),
-        _ => Err(Failure::new(ErrorCode::InvalidRequest, "`limit` must be from 1 to 1000")),
+        _ => Err(Failure::new(
+            ErrorCode::InvalidRequest,
+            "`limit` must be from 1 to 1000",
+        )),
     }
 }
 

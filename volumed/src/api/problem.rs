@@ -60,8 +60,11 @@ fn of_store(error: StoreError) -> Failure {
             .hint("try again once it has been started again"),
         StoreError::Conflict { rule } => {
             tracing::warn!(rule, "a change met another one");
-            Failure::new(ErrorCode::WrongState, "another change came first; nothing was changed")
-                .hint("look at the volume again, then repeat the request")
+            Failure::new(
+                ErrorCode::WrongState,
+                "another change came first; nothing was changed",
+            )
+            .hint("look at the volume again, then repeat the request")
         }
         StoreError::Stale(what) => Failure::new(ErrorCode::WrongState, what)
             .hint("look at the volume again, then repeat the request"),
@@ -87,7 +90,9 @@ pub(super) fn internal() -> Failure {
 
 fn problem(failure: Failure, operation_id: Option<OperationId>) -> Problem {
     let status = failure.code.http_status();
-    let title = StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason());
+    let title = StatusCode::from_u16(status)
+        .ok()
+        .and_then(|s| s.canonical_reason());
     Problem {
         problem_type: format!("{URN}{}", failure.code),
         title: title.unwrap_or("Error").to_owned(),
@@ -167,7 +172,10 @@ mod tests {
             (StoreError::from(full), ErrorCode::StoreFull),
             (StoreError::Stopped, ErrorCode::NotReady),
             (StoreError::Conflict { rule }, ErrorCode::WrongState),
-            (StoreError::Stale("volume x is gone".into()), ErrorCode::WrongState),
+            (
+                StoreError::Stale("volume x is gone".into()),
+                ErrorCode::WrongState,
+            ),
             (StoreError::from(broken), ErrorCode::Internal),
         ] {
             let found = mapped(error);

@@ -50,12 +50,20 @@ async fn list(
         source_disk: query.source_disk,
         after: page::after(query.cursor.as_deref())?,
     };
-    let rows = api.store.read(move |conn| volume::Joined::list(conn, &filter, limit + 1)).await?;
+    let rows = api
+        .store
+        .read(move |conn| volume::Joined::list(conn, &filter, limit + 1))
+        .await?;
     let view = |row: volume::Joined| {
         let conditions = api.operations.conditions(row.record.id);
         volume::view(row, conditions)
     };
-    Ok(Json(page::page(rows, limit, |row| row.record.id.to_string(), view)))
+    Ok(Json(page::page(
+        rows,
+        limit,
+        |row| row.record.id.to_string(),
+        view,
+    )))
 }
 
 async fn look(State(api): State<Api>, At(id): At<VolumeId>) -> Result<Json<Volume>, ApiError> {
@@ -88,7 +96,8 @@ async fn delete(
     mut command: Command<Empty>,
 ) -> Result<Accepted, ApiError> {
     let confirm_name = command.confirm_name.take();
-    api.submit(Some(id), Request::Delete { confirm_name }, command).await
+    api.submit(Some(id), Request::Delete { confirm_name }, command)
+        .await
 }
 
 async fn attach(
@@ -116,7 +125,8 @@ async fn resize(
 ) -> Result<Accepted, ApiError> {
     let size_bytes = command.body.size_bytes;
     validate::size(size_bytes)?;
-    api.submit(Some(id), Request::Resize { size_bytes }, command).await
+    api.submit(Some(id), Request::Resize { size_bytes }, command)
+        .await
 }
 
 async fn correlate(

@@ -69,7 +69,7 @@ pub(super) fn read(values: Values, problems: &mut Vec<Problem>) -> Option<Config
     let attach = reader.seconds("operations.attach_timeout_seconds", 120, 1..=3600);
     let body_limit = reader.number("http.body_limit_bytes", 1 << 20, 1024..=64 << 20);
     let connections = reader.count("http.connections", 512, 1..=65_536);
-    let header_timeout = reader.seconds("http.header_timeout_seconds", 10, 1..=300);
+    let header_timeout = reader.seconds("http.header_timeout_seconds", 30, 1..=300);
     reader.refuse_the_rest();
     Some(Config {
         database: database?,

@@ -65,7 +65,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Command<T> {
         let (headers, method, uri) = (parts.headers.clone(), parts.method.clone(), parts.uri.clone());
         let bytes = Bytes::from_request(Request::from_parts(parts, body), state).await;
         let bytes = bytes.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => failure(ErrorCode::BodyTooLarge, "the body is larger than is taken"),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                failure(ErrorCode::BodyTooLarge, "the body is larger than is taken")
+            }
             _ => failure(ErrorCode::MalformedJson, "the body could not be read to its end"),
         })?;
         let (body, json) = parse(&headers, &bytes)?;
@@ -75,7 +77,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Command<T> {
                 request_hash: digest(method.as_str(), &uri, &json),
                 key,
             }),
-            wait: query.wait.map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT)),
+            wait: query
+                .wait
+                .map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT)),
             confirm_name: query.confirm_name,
             body,
         })
@@ -98,20 +102,30 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
 }
 
 fn parse<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Result<(T, Value), ApiError> {
-    let bytes = if bytes.is_empty() { b"{}" } else { require_json(headers, bytes)? };
+    let bytes = if bytes.is_empty() {
+        b"{}"
+    } else {
+        require_json(headers, bytes)?
+    };
     let refused = |error: serde_json::Error| match error.classify() {
         Category::Data => failure(ErrorCode::InvalidRequest, format!("the body is refused: {error}")),
         _ => failure(ErrorCode::MalformedJson, format!("the body is not JSON: {error}")),
     };
     let json: Value = serde_json::from_slice(bytes).map_err(refused)?;
     if !json.is_object() {
-        return Err(failure(ErrorCode::InvalidRequest, "the body must be a JSON object"));
+        return Err(failure(
+            ErrorCode::InvalidRequest,
+            "the body must be a JSON object",
+        ));
     }
     Ok((serde_json::from_slice(bytes).map_err(refused)?, json))
 }
 
 fn require_json<'b>(headers: &HeaderMap, bytes: &'b [u8]) -> Result<&'b [u8], ApiError> {
-    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let declared = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
     let kind = declared.split(';').next().unwrap_or("").trim();
     if kind.eq_ignore_ascii_case("application/json") {
         return Ok(bytes);
@@ -126,7 +140,10 @@ fn digest(method: &str, uri: &Uri, json: &Value) -> String {
     let query = uri.query().unwrap_or("").split('&');
     let query: Vec<_> = query.filter(|pair| !pair.starts_with("wait=")).collect();
     let text = format!("{method}\n{}\n{}\n{json}", uri.path(), query.join("&"));
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Notes that `key` was used for this request on the resource `id`, for requests whose repetition does no harm.

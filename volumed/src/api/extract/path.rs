@@ -48,7 +48,9 @@ impl<S: Send + Sync, T: PathId> FromRequestParts<S> for At<T> {
         let params = params.map_err(|_| failure(T::MISSING, "the path is not UTF-8"))?;
         let text = params.iter().find(|(name, _)| *name == T::PARAM);
         let text = text.map_or("", |(_, text)| text);
-        let id = text.parse().map_err(|e: T::Err| failure(T::MISSING, e.to_string()))?;
+        let id = text
+            .parse()
+            .map_err(|e: T::Err| failure(T::MISSING, e.to_string()))?;
         Ok(At(id))
     }
 }
