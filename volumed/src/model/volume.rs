@@ -137,6 +137,17 @@ pub struct DeviceExpectation {
     pub size: Bytes,
 }
 
+impl DeviceExpectation {
+    /// Whether the identity can tell one disk from another at all.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        match &self.identity {
+            Identity::Serial(serial) => !serial.trim().is_empty(),
+            Identity::LoopBacking { inode, .. } => *inode != 0,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,10 +4,28 @@
 //! its kind; each step is journaled before it starts and after it ends, so that a crash at any point leaves a journal
 //! that says what to ask the world next. Recovery and normal running are the same code.
 
+mod admission;
+mod cloud_call;
+mod conditions;
 mod error;
+mod executor;
+mod kernel;
+mod lease;
+mod observer;
+mod outcome;
+mod pins;
+mod plan;
+mod queue;
+mod recovery;
 mod service;
+mod step;
+mod steps;
 mod view;
+mod world;
 
 pub use error::OperationError;
+pub use observer::{Observer, Unobserved};
+pub use recovery::{Parts, StartError};
 pub use service::{NewLease, Operations, Submission};
 pub use view::{ConditionRecord, DeviceView, VerifiedDevice};
+pub use world::Settings;

@@ -1,0 +1,52 @@
+//! Where the kernel shows itself: `/sys`, `/dev` and `/proc`, or a tree that stands in for them in tests.
+
+use std::path::{Path, PathBuf};
+
+use crate::model::DevNum;
+
+/// The roots of the kernel's file systems.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SysRoot {
+    /// Where sysfs is mounted.
+    pub sys: PathBuf,
+    /// Where devtmpfs is mounted.
+    pub dev: PathBuf,
+    /// Where procfs is mounted.
+    pub proc: PathBuf,
+}
+
+impl Default for SysRoot {
+    fn default() -> Self {
+        SysRoot::at(Path::new("/"))
+    }
+}
+
+impl SysRoot {
+    /// The three file systems below `top`; `/` is the real machine.
+    #[must_use]
+    pub fn at(top: &Path) -> SysRoot {
+        SysRoot {
+            sys: top.join("sys"),
+            dev: top.join("dev"),
+            proc: top.join("proc"),
+        }
+    }
+
+    /// The directory that lists the whole disks.
+    #[must_use]
+    pub fn block_dir(&self) -> PathBuf {
+        self.sys.join("block")
+    }
+
+    /// The sysfs directory of whatever block device has this number now.
+    #[must_use]
+    pub fn by_number(&self, devnum: DevNum) -> PathBuf {
+        self.sys.join("dev/block").join(devnum.to_string())
+    }
+
+    /// The number of the last uevent that the kernel has sent.
+    pub(super) fn uevent_seqnum(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(self.sys.join("kernel/uevent_seqnum")).ok()?;
+        text.trim().parse().ok()
+    }
+}

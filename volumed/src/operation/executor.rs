@@ -1,0 +1,454 @@
+//! Drives operations: asks the plan what is next, does it, and journals it before and after.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use volume_client::types::ConditionKind;
+
+use super::plan::{self, Direction, Next};
+use super::queue::Queue;
+use super::step::{Context, Step, StepError, Verdict, with_causes};
+use super::world::World;
+use super::{cloud_call, outcome, steps};
+use crate::model::{ErrorCode, Failure, JournalLine, OperationId, StepState};
+use crate::store::{self, OperationRecord, StoreError};
+
+/// Runs operations, each in a task of its own.
+pub(super) struct Executor {
+    world: Arc<World>,
+    queue: Mutex<Queue>,
+    /// Told when somebody wants a running operation withdrawn.
+    cancels: Mutex<HashMap<OperationId, CancellationToken>>,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+}
+
+/// Why driving an operation stopped before its end.
+enum Halt {
+    /// The daemon stops; the next start goes on from the journal.
+    Stopping,
+    /// The store failed; nothing can be journaled, so nothing is done.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Halt::Store(error)
+    }
+}
+
+impl Executor {
+    pub(super) fn new(world: Arc<World>) -> Arc<Self> {
+        let queue = Mutex::new(Queue::new(world.settings.concurrency));
+        let (cancels, tasks, stopping) = (Mutex::default(), TaskTracker::new(), CancellationToken::new());
+        Arc::new(Self {
+            world,
+            queue,
+            cancels,
+            tasks,
+            stopping,
+        })
+    }
+
+    /// Takes an operation that is recorded as open.
+    pub(super) fn take(self: &Arc<Self>, id: OperationId) {
+        self.queue.lock().push(id);
+        self.start_waiting();
+    }
+
+    fn start_waiting(self: &Arc<Self>) {
+        while !self.stopping.is_cancelled() {
+            let Some(id) = self.queue.lock().start_next() else {
+                return;
+            };
+            let cancel = self.stopping.child_token();
+            self.cancels.lock().insert(id, cancel.clone());
+            let executor = Arc::clone(self);
+            self.tasks.spawn(async move {
+                executor.drive_to_rest(id, &cancel).await;
+                executor.cancels.lock().remove(&id);
+                executor.queue.lock().ended(id);
+                executor.start_waiting();
+            });
+        }
+    }
+
+    /// Tells a running operation that somebody wants it withdrawn; the wish itself is in the store.
+    pub(super) fn cancel(&self, id: OperationId) {
+        if let Some(token) = self.cancels.lock().get(&id) {
+            token.cancel();
+        }
+    }
+
+    /// Starts nothing new, lets running steps reach a recorded point, and returns when all has come to rest.
+    pub(super) async fn shut_down(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn drive_to_rest(&self, id: OperationId, cancel: &CancellationToken) {
+        let mut pause = Duration::from_millis(200);
+        loop {
+            match self.drive(id, cancel).await {
+                Ok(()) => return,
+                Err(Halt::Stopping) => {
+                    tracing::info!(operation = %id, "left at a recorded point; the next start goes on");
+                    return;
+                }
+                Err(Halt::Store(error)) => {
+                    tracing::error!(operation = %id, error = with_causes(&error), "the journal cannot be written");
+                    tokio::select! {
+                        () = self.stopping.cancelled() => return,
+                        () = self.world.store.failed() => return,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    pause = (pause * 2).min(Duration::from_secs(10));
+                }
+            }
+        }
+    }
+
+    async fn drive(&self, id: OperationId, cancel: &CancellationToken) -> Result<(), Halt> {
+        let mut op = self
+            .world
+            .store
+            .write(move |tx| store::operations::start(tx, id))
+            .await?;
+        let table = steps::of(op.request.kind());
+        let names: Vec<&str> = table.iter().map(|step| step.name()).collect();
+        let mut patience = Patience::default();
+        while !op.status.is_final() {
+            if self.stopping.is_cancelled() {
+                return Err(Halt::Stopping);
+            }
+            let journal = self.journal(id).await?;
+            self.withdraw_if_asked(&op, table, &journal).await?;
+            op = self.reload(id).await?;
+            let direction = if op.failure.is_some() {
+                Direction::Back
+            } else {
+                Direction::Forward
+            };
+            let next = plan::next(&names, &journal, direction);
+            // Once it cannot be taken back, and while it is being undone, only the end of the daemon cuts a wait short.
+            let committed = direction == Direction::Back || is_past_return(table, &journal);
+            let interrupted = if committed {
+                self.stopping.child_token()
+            } else {
+                cancel.clone()
+            };
+            let cx = self.context(&op, interrupted).await?;
+            match next {
+                Next::Run(i) => self.begin_and_run(&cx, table[i], &journal, &mut patience).await?,
+                Next::Verify(i) => self.verify_or_run(&cx, table[i], &journal, &mut patience).await?,
+                Next::Undo(i) => self.undo(&cx, table[i], &journal).await?,
+                Next::Finish => self.finish(&cx).await?,
+            }
+            op = self.reload(id).await?;
+        }
+        Ok(())
+    }
+
+    async fn journal(&self, id: OperationId) -> Result<Vec<JournalLine>, StoreError> {
+        let lines = self
+            .world
+            .store
+            .read(move |conn| store::journal::read(conn, id))
+            .await?;
+        Ok(lines.into_iter().map(|record| record.line).collect())
+    }
+
+    async fn reload(&self, id: OperationId) -> Result<OperationRecord, StoreError> {
+        let found = self
+            .world
+            .store
+            .read(move |conn| store::operations::get(conn, id))
+            .await?;
+        found.ok_or_else(|| StoreError::Stale(format!("operation {id} has no record")))
+    }
+
+    async fn context(
+        &self,
+        op: &OperationRecord,
+        interrupted: CancellationToken,
+    ) -> Result<Context, StoreError> {
+        let id = op.volume_id;
+        let volume = self
+            .world
+            .store
+            .read(move |conn| store::volumes::get(conn, id))
+            .await?;
+        let volume = volume.ok_or_else(|| StoreError::Stale(format!("volume {id} has no record")))?;
+        Ok(Context {
+            world: Arc::clone(&self.world),
+            op: op.clone(),
+            volume,
+            interrupted,
+        })
+    }
+
+    /// Decides to undo an operation that somebody wants withdrawn, where that is still possible.
+    async fn withdraw_if_asked(
+        &self,
+        op: &OperationRecord,
+        table: &[&dyn Step],
+        journal: &[JournalLine],
+    ) -> Result<(), StoreError> {
+        // The first step is always begun: undoing it is what gives back what admission took.
+        let too_late = journal.is_empty() || is_past_return(table, journal);
+        if !op.cancel_requested || op.failure.is_some() || too_late {
+            return Ok(());
+        }
+        let mut failure = Failure::new(ErrorCode::NotCancellable, "cancelled on request");
+        failure.cancelled = true;
+        let id = op.id;
+        self.world
+            .store
+            .write(move |tx| store::operations::set_failure(tx, id, &failure))
+            .await
+    }
+
+    async fn begin_and_run(
+        &self,
+        cx: &Context,
+        step: &dyn Step,
+        journal: &[JournalLine],
+        patience: &mut Patience,
+    ) -> Result<(), Halt> {
+        self.note(cx, step, StepState::Started, None).await?;
+        self.run(cx, step, journal, patience).await
+    }
+
+    async fn verify_or_run(
+        &self,
+        cx: &Context,
+        step: &dyn Step,
+        journal: &[JournalLine],
+        patience: &mut Patience,
+    ) -> Result<(), Halt> {
+        match step.verify(cx).await {
+            Ok(Verdict::Done(seen)) => self.note(cx, step, StepState::Done, Some(seen)).await,
+            Ok(Verdict::NotDone) => self.run(cx, step, journal, patience).await,
+            Err(error) => self.met(cx, step, journal, patience, error).await,
+        }
+    }
+
+    async fn run(
+        &self,
+        cx: &Context,
+        step: &dyn Step,
+        journal: &[JournalLine],
+        patience: &mut Patience,
+    ) -> Result<(), Halt> {
+        let began = Instant::now();
+        let result = step.run(cx).await;
+        let outcome = match &result {
+            Ok(_) => "done",
+            Err(StepError::Failed(_) | StepError::Conflict(_)) => "failed",
+            Err(_) => "waiting",
+        };
+        self.world
+            .observer
+            .step_finished(cx.op.request.kind(), step.name(), outcome, began.elapsed());
+        match result {
+            Ok(seen) => {
+                patience.renew();
+                self.note(cx, step, StepState::Done, Some(seen)).await
+            }
+            Err(error) => self.met(cx, step, journal, patience, error).await,
+        }
+    }
+
+    /// What an error of a step means for its operation.
+    async fn met(
+        &self,
+        cx: &Context,
+        step: &dyn Step,
+        journal: &[JournalLine],
+        patience: &mut Patience,
+        error: StepError,
+    ) -> Result<(), Halt> {
+        match error {
+            StepError::Failed(failure) | StepError::Conflict(failure) => self.fail(cx, step, failure).await,
+            StepError::Interrupted => Ok(()),
+            StepError::Store(error) => Err(error.into()),
+            StepError::InDoubt { waiting_for, until } => {
+                let volume = cx.volume.id;
+                let hint = "nothing is sent until it can no longer land; then the cloud is asked";
+                self.world
+                    .conditions
+                    .raise(volume, ConditionKind::Unknown, waiting_for.clone(), hint);
+                self.say_waiting(cx, &waiting_for).await?;
+                let left = until.duration_since(Timestamp::now());
+                // Not cut short by a wish to cancel: an opposite call must not be sent either.
+                self.sleep(Duration::try_from(left).unwrap_or_default()).await?;
+                self.world.conditions.clear(volume, ConditionKind::Unknown);
+                Ok(())
+            }
+            StepError::Wait { waiting_for, after } => {
+                let gave_up = patience.is_over(self.world.settings.cloud_patience);
+                if gave_up && self.may_fail(cx, step, journal).await? {
+                    let failure = Failure::new(
+                        ErrorCode::CloudUnavailable,
+                        format!("gave up waiting for {waiting_for}"),
+                    )
+                    .hint("nothing is left half-done; try again when it works");
+                    return self.fail(cx, step, failure).await;
+                }
+                self.say_waiting(cx, &waiting_for).await?;
+                self.wait_for_change(cx, after).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether giving up at this step leaves nothing undecided behind.
+    async fn may_fail(
+        &self,
+        cx: &Context,
+        step: &dyn Step,
+        journal: &[JournalLine],
+    ) -> Result<bool, StoreError> {
+        if !step.is_point_of_no_return() {
+            return Ok(!is_past_return(steps::of(cx.op.request.kind()), journal));
+        }
+        match cloud_call::was_sent(cx, step.name()).await {
+            Ok(sent) => Ok(!sent),
+            Err(StepError::Store(error)) => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    async fn fail(&self, cx: &Context, step: &dyn Step, failure: Failure) -> Result<(), Halt> {
+        tracing::warn!(operation = %cx.op.id, volume = %cx.volume.id, step = step.name(), %failure, "step failed");
+        let (id, name) = (cx.op.id, step.name());
+        self.world
+            .store
+            .write(move |tx| {
+                store::journal::append(tx, id, name, StepState::Failed, Some(&failure.message))?;
+                store::operations::set_failure(tx, id, &failure)
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn undo(&self, cx: &Context, step: &dyn Step, journal: &[JournalLine]) -> Result<(), Halt> {
+        let latest = journal.iter().rev().find(|line| line.step == step.name());
+        if latest.map(|line| line.state) != Some(StepState::Undoing) {
+            self.note(cx, step, StepState::Undoing, None).await?;
+        }
+        match step.undo(cx).await {
+            Ok(()) => self.note(cx, step, StepState::Undone, None).await,
+            Err(StepError::Store(error)) => Err(error.into()),
+            Err(StepError::InDoubt { waiting_for, until }) => {
+                self.say_waiting(cx, &format!("undoing {}: {waiting_for}", step.name()))
+                    .await?;
+                self.sleep(Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default())
+                    .await
+            }
+            // Undoing is never given up: what it leaves behind would be lost.
+            Err(error) => {
+                self.say_waiting(cx, &format!("undoing {}: {}", step.name(), with_causes(&error)))
+                    .await?;
+                self.sleep(Duration::from_secs(1)).await
+            }
+        }
+    }
+
+    async fn finish(&self, cx: &Context) -> Result<(), Halt> {
+        let response: Option<Value> = match cx.op.failure {
+            None => Some(outcome::response(cx).await?),
+            Some(_) => None,
+        };
+        let id = cx.op.id;
+        let ended = self
+            .world
+            .store
+            .write(move |tx| store::operations::finish(tx, id, response.as_ref()))
+            .await?;
+        let took = ended
+            .completed_at
+            .unwrap_or(ended.updated_at)
+            .duration_since(ended.created_at)
+            .unsigned_abs();
+        let kind = ended.request.kind();
+        self.world.observer.operation_finished(kind, ended.status, took);
+        tracing::info!(operation = %id, volume = %cx.volume.id, %kind, status = %ended.status, ?took, "operation ended");
+        Ok(())
+    }
+
+    async fn note(
+        &self,
+        cx: &Context,
+        step: &dyn Step,
+        state: StepState,
+        detail: Option<String>,
+    ) -> Result<(), Halt> {
+        tracing::debug!(operation = %cx.op.id, step = step.name(), %state, detail, "journal");
+        let (id, name) = (cx.op.id, step.name());
+        self.world
+            .store
+            .write(move |tx| {
+                store::journal::append(tx, id, name, state, detail.as_deref())?;
+                store::operations::set_waiting(tx, id, None)
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn say_waiting(&self, cx: &Context, waiting_for: &str) -> Result<(), StoreError> {
+        tracing::debug!(operation = %cx.op.id, waiting_for, "waiting");
+        let (id, text) = (cx.op.id, waiting_for.to_owned());
+        self.world
+            .store
+            .write(move |tx| store::operations::set_waiting(tx, id, Some(&text)))
+            .await
+    }
+
+    async fn sleep(&self, time: Duration) -> Result<(), Halt> {
+        tokio::select! {
+            () = self.stopping.cancelled() => Err(Halt::Stopping),
+            () = tokio::time::sleep(time) => Ok(()),
+        }
+    }
+
+    /// Until it is worth asking again: the time has passed, the devices changed, or the wait was interrupted.
+    async fn wait_for_change(&self, cx: &Context, at_most: Duration) {
+        let seen = self.world.kernel.inventory();
+        tokio::select! {
+            () = cx.interrupted.cancelled() => {}
+            () = tokio::time::sleep(at_most) => {}
+            _ = self.world.kernel.changed_since(&seen) => {}
+        }
+    }
+}
+
+/// Whether a step that cannot be taken back was started.
+pub(super) fn is_past_return(table: &[&dyn Step], journal: &[JournalLine]) -> bool {
+    table
+        .iter()
+        .any(|step| step.is_point_of_no_return() && plan::was_started(step.name(), journal))
+}
+
+/// How long the present step has been waiting.
+#[derive(Default)]
+struct Patience {
+    since: Option<Instant>,
+}
+
+impl Patience {
+    fn renew(&mut self) {
+        self.since = None;
+    }
+
+    fn is_over(&mut self, patience: Duration) -> bool {
+        self.since.get_or_insert_with(Instant::now).elapsed() > patience
+    }
+}

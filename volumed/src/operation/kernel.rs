@@ -1,0 +1,323 @@
+//! Asking the kernel, from async code: every question that may block runs on a thread where blocking is allowed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::step::{Context, StepError, with_causes};
+use crate::device::{
+    self, Correlation, Disk, Exclusivity, ForeignReason, Inventory, InventoryFeed, Pin, PinError, SysRoot,
+    Usage,
+};
+use crate::model::{DevNum, DeviceExpectation, ErrorCode, Failure, Identity};
+use crate::store::Observation;
+
+/// How long anything but "missing" must stand before it decides: links settle, scanners close what they opened.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// A scan takes milliseconds; one that takes this long hangs in the kernel.
+const SCAN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The kernel of this machine.
+pub(super) struct Kernel {
+    feed: InventoryFeed,
+    root: SysRoot,
+}
+
+impl Kernel {
+    pub(super) fn new(feed: InventoryFeed) -> Self {
+        Self {
+            feed,
+            root: SysRoot::default(),
+        }
+    }
+
+    /// The latest inventory.
+    pub(super) fn inventory(&self) -> Arc<Inventory> {
+        self.feed.latest()
+    }
+
+    /// Waits until the disks are not those of `seen`, and returns the inventory that shows it. An inventory that only
+    /// repeats what was seen does not count.
+    pub(super) async fn changed_since(&self, seen: &Inventory) -> Arc<Inventory> {
+        let differs = |now: &Arc<Inventory>| {
+            (now.disks != seen.disks || now.unsettled != seen.unsettled).then(|| Arc::clone(now))
+        };
+        let far = tokio::time::Instant::now() + Duration::from_secs(3600);
+        match self.feed.wait_for(differs, far).await {
+            Ok(inventory) => inventory,
+            // The watcher has ended, and the daemon with it soon.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// An inventory that was taken after this was asked.
+    pub(super) async fn look(&self) -> Result<Arc<Inventory>, Failure> {
+        self.feed
+            .rescan(tokio::time::Instant::now() + SCAN_DEADLINE)
+            .await
+            .map_err(|error| {
+                Failure::new(
+                    ErrorCode::DeviceUnverifiable,
+                    format!("cannot list the devices: {}", with_causes(&error)),
+                )
+            })
+    }
+
+    /// Waits until exactly one device is proven to be the expected one, and holds it open.
+    pub(super) async fn await_device(
+        &self,
+        cx: &Context,
+        expected: &DeviceExpectation,
+        timeout: Duration,
+    ) -> Result<Arc<Pin>, StepError> {
+        let began = Instant::now();
+        let _watched = self.feed.expect_change();
+        let mut inventory = self.look().await?;
+        let mut refused: Option<Instant> = None;
+        loop {
+            let failure = match self.correlate(&inventory, expected).await? {
+                Correlation::Matched(disk) => match self.open(disk, expected).await? {
+                    Ok(pin) => {
+                        cx.world.observer.correlated(began.elapsed());
+                        return Ok(pin);
+                    }
+                    Err(error) => Some(refusal(&error)),
+                },
+                Correlation::Missing => None,
+                other => Some(mismatch(&other, expected)),
+            };
+            let left = match &failure {
+                None => {
+                    refused = None;
+                    timeout.saturating_sub(began.elapsed())
+                }
+                Some(_) => SETTLE.saturating_sub(refused.get_or_insert_with(Instant::now).elapsed()),
+            };
+            if left.is_zero() {
+                return Err(failure.unwrap_or_else(|| missing(expected, timeout)).into());
+            }
+            // Who uses a disk is no part of the inventory: it is asked again before long.
+            let pause = if failure.is_some() {
+                left.min(Duration::from_millis(250))
+            } else {
+                left
+            };
+            tokio::select! {
+                () = cx.interrupted.cancelled() => return Err(StepError::Interrupted),
+                () = tokio::time::sleep(pause) => inventory = self.look().await?,
+                changed = self.changed_since(&inventory) => inventory = changed,
+            }
+        }
+    }
+
+    async fn correlate(
+        &self,
+        inventory: &Arc<Inventory>,
+        expected: &DeviceExpectation,
+    ) -> Result<Correlation, Failure> {
+        let (root, inventory, expected) = (self.root.clone(), Arc::clone(inventory), expected.clone());
+        blocking(move || {
+            let usage = Usage::collect(&root, &inventory)
+                .map_err(|e| Failure::new(ErrorCode::DeviceUnverifiable, with_causes(&e)))?;
+            Ok(device::correlate(&inventory, &usage, &expected))
+        })
+        .await?
+    }
+
+    /// Opens the disk and proves it through the descriptor.
+    async fn open(
+        &self,
+        disk: Disk,
+        expected: &DeviceExpectation,
+    ) -> Result<Result<Arc<Pin>, PinError>, Failure> {
+        let expected = expected.clone();
+        blocking(move || device::open_verified(&disk, &expected).map(Arc::new)).await
+    }
+
+    /// Finds and proves the expected device in a fresh inventory, whoever uses it: for one that was bound before.
+    pub(super) async fn reopen(&self, expected: &DeviceExpectation) -> Result<Arc<Pin>, Failure> {
+        let inventory = self.look().await?;
+        match device::correlate(&inventory, &Usage::default(), expected) {
+            Correlation::Matched(disk) => self.open(disk, expected).await?.map_err(|e| refusal(&e)),
+            other => Err(mismatch(&other, expected)),
+        }
+    }
+
+    /// Asks the kernel again, through the descriptor that is held, whether it is the expected device.
+    pub(super) async fn verify(
+        &self,
+        pin: Arc<Pin>,
+        expected: &DeviceExpectation,
+    ) -> Result<Observation, Failure> {
+        let (expected, boot_id) = (expected.clone(), self.inventory().boot_id.clone());
+        let root = self.root.clone();
+        blocking(move || {
+            let seen = pin.verify(&expected).map_err(|e| refusal(&e))?;
+            Ok(Observation {
+                identity: seen.identity,
+                boot_id,
+                diskseq: seen.diskseq,
+                size: seen.size,
+                device_path: seen.path.display().to_string(),
+                devnum: seen.devnum.to_string(),
+                written_sectors: written_sectors(&root, seen.devnum).unwrap_or(u64::from(u32::MAX)),
+            })
+        })
+        .await?
+    }
+
+    /// Brings everything written to the device to the volume.
+    pub(super) async fn flush(&self, pin: Arc<Pin>) -> Result<(), Failure> {
+        let failed = |e: PinError| {
+            let text = format!(
+                "data written to the device may not have reached the volume: {}",
+                with_causes(&e)
+            );
+            Failure::new(ErrorCode::DeviceUnverifiable, text)
+                .hint("check the volume's content before you use it")
+        };
+        blocking(move || pin.flush()).await?.map_err(failed)
+    }
+
+    /// Who uses the device, beside ourselves; one text per use.
+    pub(super) async fn uses(&self, pin: &Pin) -> Result<Vec<String>, Failure> {
+        let inventory = self.look().await?;
+        let (root, devnum) = (self.root.clone(), pin.devnum());
+        blocking(move || {
+            let unreadable = |text: String| Failure::new(ErrorCode::DeviceUnverifiable, text);
+            let usage = Usage::collect(&root, &inventory).map_err(|e| unreadable(with_causes(&e)))?;
+            let mut uses: Vec<String> = usage.of(devnum).iter().map(ToString::to_string).collect();
+            if let Some(disk) = inventory.covering(devnum) {
+                let openers = device::openers(&root, disk).map_err(|e| unreadable(with_causes(&e)))?;
+                uses.extend(
+                    openers
+                        .iter()
+                        .map(|o| format!("open in {} (pid {})", o.comm, o.pid)),
+                );
+                let claim = device::exclusive_probe(disk).map_err(|e| unreadable(with_causes(&e)))?;
+                if uses.is_empty() && claim == Exclusivity::Claimed {
+                    uses.push("claimed exclusively by something that cannot be seen from here".into());
+                }
+            }
+            Ok(uses)
+        })
+        .await?
+    }
+
+    /// Whether a fresh inventory has no device of this identity.
+    pub(super) async fn is_gone(&self, identity: &Identity) -> Result<bool, Failure> {
+        Ok(is_absent(&*self.look().await?, identity))
+    }
+
+    /// Waits a few seconds for the device of this identity to go; says whether it went.
+    pub(super) async fn await_gone(&self, cx: &Context, identity: &Identity) -> Result<bool, StepError> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+        let _watched = self.feed.expect_change();
+        let mut inventory = self.look().await?;
+        while !is_absent(&inventory, identity) {
+            tokio::select! {
+                () = cx.interrupted.cancelled() => return Err(StepError::Interrupted),
+                () = tokio::time::sleep_until(deadline) => return Ok(false),
+                changed = self.changed_since(&inventory) => inventory = changed,
+            }
+        }
+        Ok(true)
+    }
+
+    /// How many sectors the kernel counts as written or discarded on the device.
+    pub(super) fn written_sectors(&self, devnum: DevNum) -> Option<u64> {
+        written_sectors(&self.root, devnum)
+    }
+}
+
+fn is_absent(inventory: &Inventory, identity: &Identity) -> bool {
+    inventory.unsettled.is_empty()
+        && inventory
+            .disks
+            .iter()
+            .all(|disk| disk.identity.as_ref() != Some(identity))
+}
+
+/// Fields 7 and 14 of the device's `stat` (Documentation/block/stat.rst): sectors written and sectors discarded.
+fn written_sectors(root: &SysRoot, devnum: DevNum) -> Option<u64> {
+    let stat = std::fs::read_to_string(root.by_number(devnum).join("stat")).ok()?;
+    let fields: Vec<u64> = stat
+        .split_ascii_whitespace()
+        .map_while(|field| field.parse().ok())
+        .collect();
+    Some(fields.get(6)? + fields.get(13).copied().unwrap_or(0))
+}
+
+async fn blocking<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let lost = |_| Failure::new(ErrorCode::Internal, "asking the kernel did not come to its end");
+    tokio::task::spawn_blocking(ask).await.map_err(lost)
+}
+
+fn missing(expected: &DeviceExpectation, waited: Duration) -> Failure {
+    let text = format!(
+        "no device with identity {} appeared within {} seconds",
+        expected.identity,
+        waited.as_secs()
+    );
+    Failure::new(ErrorCode::DeviceMissing, text)
+        .hint("see `volumectl devices`; the hypervisor may not have plugged the disk in")
+}
+
+/// Why a descriptor was not taken for the expected device.
+fn refusal(error: &PinError) -> Failure {
+    let code = match error {
+        PinError::Gone { .. } => ErrorCode::DeviceMissing,
+        PinError::WrongSize { .. } => ErrorCode::SizeMismatch,
+        PinError::Io { .. } => ErrorCode::DeviceUnverifiable,
+        PinError::NotBlock { .. }
+        | PinError::WrongDevice { .. }
+        | PinError::WrongIncarnation { .. }
+        | PinError::WrongIdentity { .. }
+        | PinError::ReadOnly { .. } => ErrorCode::DeviceChanged,
+    };
+    Failure::new(code, with_causes(error)).hint("see `volumectl devices`, then `volumectl correlate`")
+}
+
+/// Why no device of the inventory was taken for the expected one.
+fn mismatch(found: &Correlation, expected: &DeviceExpectation) -> Failure {
+    let identity = &expected.identity;
+    match found {
+        Correlation::Matched(_) | Correlation::Missing => Failure::new(
+            ErrorCode::DeviceMissing,
+            format!("no device with identity {identity} is here"),
+        ),
+        Correlation::Ambiguous(disks) => {
+            let nodes: Vec<_> = disks.iter().map(|disk| disk.node.display().to_string()).collect();
+            let text = format!(
+                "{} devices carry identity {identity}: {}",
+                disks.len(),
+                nodes.join(", ")
+            );
+            Failure::new(ErrorCode::DeviceAmbiguous, text)
+                .hint("one of them does not belong here; none is handed out")
+        }
+        Correlation::WrongSize(disk) => {
+            let text = format!(
+                "{} has {}, expected {}",
+                disk.node.display(),
+                disk.size,
+                expected.size
+            );
+            Failure::new(ErrorCode::SizeMismatch, text)
+                .hint("somebody resized the volume behind the daemon's back")
+        }
+        Correlation::Busy(disk, uses) => {
+            let uses: Vec<_> = uses.iter().map(ToString::to_string).collect();
+            let text = format!("{} is in use: {}", disk.node.display(), uses.join(", "));
+            Failure::new(ErrorCode::DeviceBusy, text).hint("end these uses, then try again")
+        }
+        Correlation::Foreign(ForeignReason::NoIdentity) => Failure::new(
+            ErrorCode::DeviceUnverifiable,
+            format!("identity {identity} proves nothing"),
+        ),
+        Correlation::Foreign(ForeignReason::Claimed { disk, by }) => {
+            let text = format!("{} is recorded for {by}", disk.node.display());
+            Failure::new(ErrorCode::DeviceChanged, text)
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Who wants to know how operations go: metrics, in the running daemon.
+
+use std::time::Duration;
+
+use crate::model::{OperationKind, OperationStatus};
+
+/// Told of what operations do. Calls are short and never fail.
+pub trait Observer: Send + Sync + 'static {
+    /// An operation ended.
+    fn operation_finished(&self, kind: OperationKind, status: OperationStatus, took: Duration);
+
+    /// A step ran to its end; `outcome` is `done`, `failed`, `waiting` or `undone`.
+    fn step_finished(&self, kind: OperationKind, step: &'static str, outcome: &'static str, took: Duration);
+
+    /// A device was bound this long after its wait began.
+    fn correlated(&self, took: Duration);
+}
+
+/// Nobody wants to know.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn operation_finished(&self, _: OperationKind, _: OperationStatus, _: Duration) {}
+    fn step_finished(&self, _: OperationKind, _: &'static str, _: &'static str, _: Duration) {}
+    fn correlated(&self, _: Duration) {}
+}

@@ -1,0 +1,39 @@
+//! The descriptors that the daemon holds open, one per attached volume.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::device::Pin;
+use crate::model::VolumeId;
+
+/// The pins that are held.
+#[derive(Default)]
+pub(super) struct Pins {
+    held: Mutex<HashMap<VolumeId, Arc<Pin>>>,
+}
+
+impl Pins {
+    /// Holds `pin` for the volume; an older one is let go.
+    pub(super) fn hold(&self, volume: VolumeId, pin: Arc<Pin>) {
+        let older = self.held.lock().insert(volume, pin);
+        drop(older);
+    }
+
+    /// The volume's pin.
+    pub(super) fn of(&self, volume: VolumeId) -> Option<Arc<Pin>> {
+        self.held.lock().get(&volume).cloned()
+    }
+
+    /// Lets the volume's pin go. A verification under way may hold it a moment longer.
+    pub(super) fn let_go(&self, volume: VolumeId) {
+        let pin = self.held.lock().remove(&volume);
+        drop(pin);
+    }
+
+    /// How many are held.
+    pub(super) fn count(&self) -> usize {
+        self.held.lock().len()
+    }
+}

@@ -1,0 +1,339 @@
+//! Attaching: reserve, call the cloud, find and prove the device, bind it. Correlating is the second half alone.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use volume_client::types::ConditionKind;
+
+use crate::device::Pin;
+use crate::model::{AttachmentState, DeviceExpectation, ErrorCode, Failure, VolumeState};
+use crate::operation::cloud_call;
+use crate::operation::step::{Context, Step, StepError, Verdict};
+use crate::operation::world::{gone, provider_ref};
+use crate::store::{self, AuditEntry, StoreError};
+
+/// The volume has an attachment of a new generation, not yet bound.
+pub(super) struct Reserve;
+
+#[async_trait]
+impl Step for Reserve {
+    fn name(&self) -> &'static str {
+        "reserve"
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
+        let id = cx.volume.id;
+        let live = cx
+            .world
+            .store
+            .read(move |conn| store::attachments::live(conn, id))
+            .await?;
+        Ok(match live {
+            Some(attachment) => Verdict::Done(format!("generation {}", attachment.generation)),
+            None => Verdict::NotDone,
+        })
+    }
+
+    async fn run(&self, cx: &Context) -> Result<String, StepError> {
+        let (id, vm) = (cx.volume.id, cx.world.own_vm.clone());
+        let attachment = cx
+            .world
+            .store
+            .write(move |tx| {
+                let attachment = store::attachments::reserve(tx, id, &vm)?;
+                store::volumes::set_state(tx, id, VolumeState::Attaching)?;
+                Ok::<_, StoreError>(attachment)
+            })
+            .await?;
+        Ok(format!("generation {}", attachment.generation))
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<(), StepError> {
+        end_attachment(cx, "the attach was undone").await
+    }
+}
+
+/// Ends the volume's attachment in the records: nothing is mapped, and the volume is available.
+async fn end_attachment(cx: &Context, why: &'static str) -> Result<(), StepError> {
+    let id = cx.volume.id;
+    cx.world
+        .store
+        .write(move |tx| {
+            store::mappings::release(tx, id, why)?;
+            if let Some(attachment) = store::attachments::live(tx, id)? {
+                store::attachments::set_state(tx, attachment.id, AttachmentState::Detached)?;
+            }
+            store::volumes::set_state(tx, id, VolumeState::Available)
+        })
+        .await?;
+    cx.world.pins.let_go(id);
+    cx.world.conditions.clear_all(id);
+    Ok(())
+}
+
+/// The cloud has the volume attached to this VM.
+pub(super) struct CloudAttach;
+
+/// What the cloud says of the volume's attachment.
+async fn attached_here(cx: &Context) -> Result<bool, StepError> {
+    let seen = cx
+        .world
+        .in_cloud(&cx.volume)
+        .await?
+        .ok_or_else(|| gone(&cx.volume))?;
+    match seen.attached_to {
+        None => Ok(false),
+        Some(vm) if vm == cx.world.own_vm => Ok(true),
+        Some(vm) => {
+            let text = format!("volume {} is attached to VM `{vm}` in the cloud", cx.volume.id);
+            let hint = "detach it there; it is never taken from another VM";
+            Err(Failure::new(ErrorCode::AttachedElsewhere, text).hint(hint).into())
+        }
+    }
+}
+
+#[async_trait]
+impl Step for CloudAttach {
+    fn name(&self) -> &'static str {
+        "cloud_attach"
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
+        Ok(match attached_here(cx).await? {
+            true => Verdict::Done("the cloud has it attached here".into()),
+            false => Verdict::NotDone,
+        })
+    }
+
+    /// Attached here already, by whomever: that is what was asked for.
+    async fn run(&self, cx: &Context) -> Result<String, StepError> {
+        if attached_here(cx).await? {
+            return Ok("the cloud had it attached here already".into());
+        }
+        let (of, vm) = (provider_ref(&cx.volume)?.to_owned(), cx.world.own_vm.clone());
+        let cloud = &cx.world.cloud;
+        // A device that is still going away from the attachment before is worth a moment.
+        cloud_call::send(cx, self.name(), |call| async move {
+            cloud.attach(&call, &of, &vm).await
+        })
+        .await
+        .map_err(StepError::outwaiting_conflicts)?;
+        Ok("the cloud attached it".into())
+    }
+
+    /// Only what this operation attached is detached again.
+    async fn undo(&self, cx: &Context) -> Result<(), StepError> {
+        cloud_call::fence(cx, self.name()).await?;
+        if !cloud_call::was_sent(cx, self.name()).await? || !attached_here(cx).await? {
+            return Ok(());
+        }
+        let (of, vm) = (provider_ref(&cx.volume)?.to_owned(), cx.world.own_vm.clone());
+        let cloud = &cx.world.cloud;
+        cloud_call::send(cx, "cloud_unattach", |call| async move {
+            cloud.detach(&call, &of, &vm).await
+        })
+        .await
+    }
+}
+
+/// An attached volume is still attached here; the mapping that no longer holds is released.
+pub(super) struct StillAttached;
+
+#[async_trait]
+impl Step for StillAttached {
+    fn name(&self) -> &'static str {
+        "check_cloud"
+    }
+
+    async fn verify(&self, _cx: &Context) -> Result<Verdict, StepError> {
+        Ok(Verdict::NotDone)
+    }
+
+    async fn run(&self, cx: &Context) -> Result<String, StepError> {
+        if !attached_here(cx).await? {
+            let expected = expectation(cx)?;
+            if !cx.world.kernel.is_gone(&expected.identity).await? {
+                let text = format!(
+                    "volume {} is detached in the cloud, but its device is still here",
+                    cx.volume.id
+                );
+                cx.world.conditions.raise(
+                    cx.volume.id,
+                    ConditionKind::GhostAttached,
+                    text.clone(),
+                    "end what holds the device; it is not handed out",
+                );
+                return Err(Failure::new(ErrorCode::WrongState, text).into());
+            }
+            end_attachment(cx, "the cloud and the kernel say that it is detached").await?;
+            let text = format!(
+                "volume {} is attached to nothing any more; its record now says so",
+                cx.volume.id
+            );
+            return Err(Failure::new(ErrorCode::NotAttached, text)
+                .hint("attach it again")
+                .into());
+        }
+        if let Some(pin) = mapped_pin(cx).await? {
+            let expected = expectation(cx)?;
+            if cx.world.kernel.verify(pin, &expected).await.is_ok() {
+                return Ok("the mapping holds".into());
+            }
+        }
+        let id = cx.volume.id;
+        cx.world
+            .store
+            .write(move |tx| {
+                store::mappings::release(tx, id, "it no longer fits the kernel")?;
+                // What happened to the device while nobody watched is not known.
+                store::volumes::mark_written(tx, id)
+            })
+            .await?;
+        cx.world.pins.let_go(id);
+        Ok("the stale mapping is released".into())
+    }
+
+    async fn undo(&self, _cx: &Context) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+fn expectation(cx: &Context) -> Result<DeviceExpectation, Failure> {
+    let none = || {
+        let text = format!(
+            "the cloud never told what the device of volume {} will carry",
+            cx.volume.id
+        );
+        Failure::new(ErrorCode::DeviceUnverifiable, text)
+    };
+    cx.volume.expectation().ok_or_else(none)
+}
+
+/// The pin of the volume, where the live mapping is of the incarnation that it holds.
+async fn mapped_pin(cx: &Context) -> Result<Option<Arc<Pin>>, StepError> {
+    let id = cx.volume.id;
+    let mapping = cx
+        .world
+        .store
+        .read(move |conn| store::mappings::live(conn, id))
+        .await?;
+    let Some(pin) = cx.world.pins.of(id) else {
+        return Ok(None);
+    };
+    let holds = mapping
+        .is_some_and(|m| m.observed.boot_id == cx.world.boot_id && m.observed.diskseq == pin.diskseq());
+    Ok(holds.then_some(pin))
+}
+
+/// Exactly one device of this machine is proven to be the volume's, and held open.
+pub(super) struct AwaitDevice;
+
+#[async_trait]
+impl Step for AwaitDevice {
+    fn name(&self) -> &'static str {
+        "await_device"
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
+        let Some(pin) = cx.world.pins.of(cx.volume.id) else {
+            return Ok(Verdict::NotDone);
+        };
+        Ok(match cx.world.kernel.verify(pin, &expectation(cx)?).await {
+            Ok(seen) => Verdict::Done(format!("{} is it", seen.device_path)),
+            Err(_) => Verdict::NotDone,
+        })
+    }
+
+    async fn run(&self, cx: &Context) -> Result<String, StepError> {
+        if let Verdict::Done(seen) = self.verify(cx).await? {
+            return Ok(seen);
+        }
+        cx.world.pins.let_go(cx.volume.id);
+        let expected = expectation(cx)?;
+        let pin = cx
+            .world
+            .kernel
+            .await_device(cx, &expected, cx.world.settings.attach_timeout)
+            .await?;
+        let node = pin.node().display().to_string();
+        cx.world.pins.hold(cx.volume.id, pin);
+        Ok(format!("{node} is it"))
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<(), StepError> {
+        cx.world.pins.let_go(cx.volume.id);
+        Ok(())
+    }
+}
+
+/// The device is bound to the volume, in one transaction.
+pub(super) struct Bind;
+
+#[async_trait]
+impl Step for Bind {
+    fn name(&self) -> &'static str {
+        "bind"
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
+        let Some(pin) = mapped_pin(cx).await? else {
+            return Ok(Verdict::NotDone);
+        };
+        Ok(match cx.world.kernel.verify(pin, &expectation(cx)?).await {
+            Ok(seen) if cx.volume.state == VolumeState::InUse => {
+                Verdict::Done(format!("bound to {}", seen.device_path))
+            }
+            _ => Verdict::NotDone,
+        })
+    }
+
+    async fn run(&self, cx: &Context) -> Result<String, StepError> {
+        // After a restart the pin is gone: the device is found and proven anew.
+        AwaitDevice.run(cx).await?;
+        let held = || StepError::wait("the device to be held again");
+        let pin = cx.world.pins.of(cx.volume.id).ok_or_else(held)?;
+        // The kernel shows it; that it is ours is for the cloud to say, once more.
+        if !attached_here(cx).await? {
+            return Err(StepError::wait(
+                "the cloud to say that the volume is attached here",
+            ));
+        }
+        let observed = cx.world.kernel.verify(pin, &expectation(cx)?).await?;
+        let path = observed.device_path.clone();
+        let (id, actor, operation) = (cx.volume.id, cx.op.actor.clone(), cx.op.id);
+        cx.world
+            .store
+            .write(move |tx| {
+                let mapping = store::mappings::bind(tx, id, &observed)?;
+                // The operation's answer shows the path.
+                store::volumes::mark_handed_out(tx, id)?;
+                let after = format!(
+                    "{} diskseq {:?}",
+                    mapping.observed.device_path, mapping.observed.diskseq
+                );
+                store::audit::append(
+                    tx,
+                    &AuditEntry {
+                        actor: &actor,
+                        action: "bind",
+                        volume_id: Some(id),
+                        operation_id: Some(operation),
+                        after: Some(&after),
+                        ..AuditEntry::default()
+                    },
+                )
+            })
+            .await?;
+        cx.world.conditions.clear_all(id);
+        Ok(format!("bound to {path}"))
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<(), StepError> {
+        let id = cx.volume.id;
+        Ok(cx
+            .world
+            .store
+            .write(move |tx| store::mappings::release(tx, id, "the attach was undone"))
+            .await?)
+    }
+}

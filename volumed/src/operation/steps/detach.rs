@@ -1,0 +1,289 @@
+//! Detaching: stop handing out, make sure that nobody uses the device and all is written, detach in the cloud, release.
+//!
+//! The mapping is released before the pin is let go, and the pin before the device is awaited gone: a loop device goes only
+//! when its last descriptor is closed, and a name that may be given away must belong to nobody in the records.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use volume_client::types::ConditionKind;
+
+use crate::model::{AttachmentState, ErrorCode, Failure, VolumeState};
+use crate::operation::cloud_call;
+use crate::operation::lease;
+use crate::operation::step::{Context, Step, StepError, Verdict};
+use crate::operation::world::{gone, provider_ref};
+use crate::store::{self, AuditEntry, StoreError};
+
+/// The device is no longer handed out.
+pub(super) struct Reserve;
+
+#[async_trait]
+impl Step for Reserve {
+    fn name(&self) -> &'static str {
+        "reserve"
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
+        Ok(match cx.volume.state {
+            VolumeState::Detaching => Verdict::Done("no longer handed out".into()),
+            _ => Verdict::NotDone,
+        })
+    }
+
+    async fn run(&self, cx: &Context) -> Result<String, StepError> {
+        lease::lapse_expired(&cx.world, &cx.volume).await?;
+        set(cx, VolumeState::Detaching, AttachmentState::Detaching).await?;
+        Ok("no longer handed out".into())
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<(), StepError> {
+        set(cx, VolumeState::InUse, AttachmentState::Attached).await
+    }
+}
+
+async fn set(cx: &Context, volume: VolumeState, attachment: AttachmentState) -> Result<(), StepError> {
+    let id = cx.volume.id;
+    cx.world
+        .store
+        .write(move |tx| {
+            if let Some(live) = store::attachments::live(tx, id)? {
+                store::attachments::set_state(tx, live.id, attachment)?;
+            }
+            store::volumes::set_state(tx, id, volume)
+        })
+        .await?;
+    Ok(())
+}
+
+/// Nobody uses the device, and everything written to it has reached the volume.
+pub(super) struct Quiesce;
+
+#[async_trait]
+impl Step for Quiesce {
+    fn name(&self) -> &'static str {
+        "quiesce"
+    }
+
+    async fn verify(&self, _cx: &Context) -> Result<Verdict, StepError> {
+        Ok(Verdict::NotDone)
+    }
+
+    async fn run(&self, cx: &Context) -> Result<String, StepError> {
+        let Some(pin) = cx.world.pins.of(cx.volume.id) else {
+            return Ok("no device is held; there is nothing to quiesce".into());
+        };
+        let node = pin.node().display().to_string();
+        let uses = cx.world.kernel.uses(&pin).await?;
+        if !uses.is_empty() {
+            let text = format!("{node} of volume {} is in use: {}", cx.volume.id, uses.join(", "));
+            let hint = "end these uses, then detach again";
+            return Err(Failure::new(ErrorCode::DeviceBusy, text).hint(hint).into());
+        }
+        cx.world.kernel.flush(pin.clone()).await?;
+        note_writes(cx, pin.devnum()).await?;
+        Ok(format!("nobody uses {node}, and it is flushed"))
+    }
+
+    async fn undo(&self, _cx: &Context) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+/// Where the device was written to since it was bound, the volume is no longer known to read as zeroes.
+async fn note_writes(cx: &Context, devnum: crate::model::DevNum) -> Result<(), StepError> {
+    let sectors = cx.world.kernel.written_sectors(devnum);
+    let id = cx.volume.id;
+    cx.world
+        .store
+        .write(move |tx| {
+            let untouched =
+                store::mappings::live(tx, id)?.is_some_and(|m| Some(m.observed.written_sectors) == sectors);
+            if untouched {
+                Ok(())
+            } else {
+                store::volumes::mark_written(tx, id)
+            }
+        })
+        .await?;
+    Ok(())
+}
+
+/// The cloud has the volume attached to nothing.
+pub(super) struct CloudDetach;
+
+#[async_trait]
+impl Step for CloudDetach {
+    fn name(&self) -> &'static str {
+        "cloud_detach"
+    }
+
+    fn is_point_of_no_return(&self) -> bool {
+        true
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
+        let seen = cx
+            .world
+            .in_cloud(&cx.volume)
+            .await?
+            .ok_or_else(|| gone(&cx.volume))?;
+        match seen.attached_to {
+            None => Ok(Verdict::Done("the cloud has it attached to nothing".into())),
+            Some(vm) if vm == cx.world.own_vm => Ok(Verdict::NotDone),
+            Some(vm) => {
+                let text = format!("volume {} is attached to VM `{vm}` in the cloud", cx.volume.id);
+                Err(Failure::new(ErrorCode::AttachedElsewhere, text).into())
+            }
+        }
+    }
+
+    async fn run(&self, cx: &Context) -> Result<String, StepError> {
+        if let Verdict::Done(seen) = self.verify(cx).await? {
+            return Ok(seen);
+        }
+        let (of, vm) = (provider_ref(&cx.volume)?.to_owned(), cx.world.own_vm.clone());
+        let cloud = &cx.world.cloud;
+        cloud_call::send(cx, self.name(), |call| async move {
+            cloud.detach(&call, &of, &vm).await
+        })
+        .await?;
+        Ok("the cloud detached it".into())
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<(), StepError> {
+        cloud_call::fence(cx, self.name()).await
+    }
+}
+
+/// Nothing is mapped, and the device is no longer held open.
+pub(super) struct Release;
+
+#[async_trait]
+impl Step for Release {
+    fn name(&self) -> &'static str {
+        "release"
+    }
+
+    async fn verify(&self, _cx: &Context) -> Result<Verdict, StepError> {
+        Ok(Verdict::NotDone)
+    }
+
+    async fn run(&self, cx: &Context) -> Result<String, StepError> {
+        let (id, actor, operation) = (cx.volume.id, cx.op.actor.clone(), cx.op.id);
+        cx.world
+            .store
+            .write(move |tx| {
+                let before = store::mappings::live(tx, id)?.map(|m| m.observed.device_path);
+                store::mappings::release(tx, id, "detached")?;
+                store::audit::append(
+                    tx,
+                    &AuditEntry {
+                        actor: &actor,
+                        action: "release",
+                        volume_id: Some(id),
+                        operation_id: Some(operation),
+                        before: before.as_deref(),
+                        ..AuditEntry::default()
+                    },
+                )
+            })
+            .await?;
+        cx.world.pins.let_go(id);
+        Ok("released".into())
+    }
+
+    async fn undo(&self, _cx: &Context) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+/// No device of this machine carries the volume's identity any more.
+pub(super) struct AwaitGone;
+
+/// After this long a device that stays is worth a person's attention.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[async_trait]
+impl Step for AwaitGone {
+    fn name(&self) -> &'static str {
+        "await_gone"
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
+        let Some(identity) = &cx.volume.identity else {
+            return Ok(Verdict::Done("it never had a device".into()));
+        };
+        Ok(match cx.world.kernel.is_gone(identity).await? {
+            true => Verdict::Done("the device is gone".into()),
+            false => Verdict::NotDone,
+        })
+    }
+
+    /// Never given up: time raises a condition, it takes no decision.
+    async fn run(&self, cx: &Context) -> Result<String, StepError> {
+        let Some(identity) = &cx.volume.identity else {
+            return Ok("it never had a device".into());
+        };
+        if cx.world.kernel.await_gone(cx, identity).await? {
+            cx.world
+                .conditions
+                .clear(cx.volume.id, ConditionKind::GhostAttached);
+            return Ok("the device is gone".into());
+        }
+        let waiting_for =
+            "the device to go: the cloud has detached it, but the kernel still has it".to_owned();
+        let since = Timestamp::now().duration_since(cx.op.updated_at).unsigned_abs();
+        if since > PATIENCE {
+            cx.world.conditions.raise(
+                cx.volume.id,
+                ConditionKind::GhostAttached,
+                waiting_for.clone(),
+                "find what holds the device (`lsof`, `dmsetup ls`, mounts in other namespaces) and end it",
+            );
+        }
+        Err(StepError::wait(waiting_for))
+    }
+
+    async fn undo(&self, _cx: &Context) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+/// The attachment has ended, and the volume is available.
+pub(super) struct Finish;
+
+#[async_trait]
+impl Step for Finish {
+    fn name(&self) -> &'static str {
+        "finish"
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
+        Ok(match cx.volume.state {
+            VolumeState::Available => Verdict::Done("recorded".into()),
+            _ => Verdict::NotDone,
+        })
+    }
+
+    async fn run(&self, cx: &Context) -> Result<String, StepError> {
+        let id = cx.volume.id;
+        cx.world
+            .store
+            .write(move |tx| {
+                if let Some(live) = store::attachments::live(tx, id)? {
+                    store::attachments::set_state(tx, live.id, AttachmentState::Detached)?;
+                }
+                store::volumes::set_state(tx, id, VolumeState::Available)?;
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+        cx.world.conditions.clear_all(id);
+        Ok("recorded".into())
+    }
+
+    async fn undo(&self, _cx: &Context) -> Result<(), StepError> {
+        Ok(())
+    }
+}
