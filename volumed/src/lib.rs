@@ -4,10 +4,19 @@
 
 pub mod model;
 
+pub mod config;
+
+pub mod metrics;
+
 pub mod cloud;
 pub mod device;
 pub mod store;
 
+pub mod auth;
 pub mod operation;
 
 pub mod reconcile;
+pub mod api;
+
+pub mod app;
+pub mod cli;

@@ -1,1 +1,5 @@
-fn main() {}
+//! `volumed`: see `volumed --help`.
+
+fn main() -> std::process::ExitCode {
+    volumed::cli::main()
+}

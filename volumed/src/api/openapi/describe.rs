@@ -1,0 +1,212 @@
+//! How a request is described, and how descriptions become paths and schemas.
+
+use std::collections::BTreeMap;
+
+use utoipa::ToSchema;
+use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{Components, ComponentsBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::{ContentBuilder, HttpMethod, Paths, Ref, RefOr, Required, ResponseBuilder};
+use volume_client::types::{ErrorCode, Problem};
+
+type Schemas = BTreeMap<String, RefOr<Schema>>;
+
+/// What a command may get besides what it is about.
+const OF_COMMANDS: &[ErrorCode] = &[
+    ErrorCode::MalformedJson,
+    ErrorCode::InvalidRequest,
+    ErrorCode::BodyTooLarge,
+    ErrorCode::UnsupportedMediaType,
+    ErrorCode::IdempotencyKeyReused,
+    ErrorCode::StoreFull,
+    ErrorCode::NotReady,
+];
+
+/// The description of one request.
+pub(super) struct Described {
+    method: HttpMethod,
+    path: &'static str,
+    operation: OperationBuilder,
+    codes: Vec<ErrorCode>,
+    schemas: Schemas,
+}
+
+fn described(method: HttpMethod, path: &'static str, id: &'static str, summary: &'static str) -> Described {
+    let names = path.split(['{', '}']).skip(1).step_by(2);
+    let parameters = names.map(|name| {
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+            .build()
+    });
+    let tag = path
+        .trim_start_matches("/api/v1")
+        .split('/')
+        .nth(1)
+        .unwrap_or("health");
+    let operation = OperationBuilder::new()
+        .operation_id(Some(id))
+        .summary(Some(summary))
+        .tag(tag);
+    Described {
+        method,
+        path,
+        operation: operation.parameters(Some(parameters)),
+        codes: vec![ErrorCode::Internal],
+        schemas: Schemas::new(),
+    }
+}
+
+/// A request that reads.
+pub(super) fn get(path: &'static str, id: &'static str, summary: &'static str) -> Described {
+    described(HttpMethod::Get, path, id, summary)
+}
+
+/// A request that changes something.
+pub(super) fn post(path: &'static str, id: &'static str, summary: &'static str) -> Described {
+    described(HttpMethod::Post, path, id, summary).command()
+}
+
+/// A request that ends something.
+pub(super) fn delete(path: &'static str, id: &'static str, summary: &'static str) -> Described {
+    described(HttpMethod::Delete, path, id, summary).command()
+}
+
+impl Described {
+    fn command(self) -> Self {
+        let about =
+            "1 to 128 printable ASCII characters: a repetition with the same key and request changes nothing";
+        self.parameter("Idempotency-Key", ParameterIn::Header, Type::String, about)
+            .fails(OF_COMMANDS)
+    }
+
+    fn parameter(mut self, name: &str, place: ParameterIn, kind: Type, about: &str) -> Self {
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(place)
+            .required(Required::False)
+            .description(Some(about))
+            .schema(Some(ObjectBuilder::new().schema_type(kind)));
+        self.operation = self.operation.parameter(parameter.build());
+        self
+    }
+
+    /// A parameter of the query that is a text.
+    pub(super) fn text(self, name: &str, about: &str) -> Self {
+        self.parameter(name, ParameterIn::Query, Type::String, about)
+    }
+
+    /// A parameter of the query that is a whole number.
+    pub(super) fn number(self, name: &str, about: &str) -> Self {
+        self.parameter(name, ParameterIn::Query, Type::Integer, about)
+    }
+
+    /// A header that is a text.
+    pub(super) fn header(self, name: &str, about: &str) -> Self {
+        self.parameter(name, ParameterIn::Header, Type::String, about)
+    }
+
+    /// The parameters of a list in pages.
+    pub(super) fn paged(self) -> Self {
+        self.text(
+            "cursor",
+            "`next_cursor` of the page before; the first page where absent",
+        )
+        .number("limit", "how many items at most, 1 to 1000; 100 where absent")
+        .fails(&[ErrorCode::InvalidRequest])
+    }
+
+    /// The parameter by which a request waits for the end of its operation.
+    pub(super) fn waits(self) -> Self {
+        self.number(
+            "wait",
+            "seconds to wait for the end of the operation, at most 60; 0 where absent",
+        )
+    }
+
+    /// The body, by its type.
+    pub(super) fn takes<T: ToSchema>(self) -> Self {
+        self.body::<T>(Required::True)
+    }
+
+    /// The same, where none says as much as `{}`.
+    pub(super) fn may_take<T: ToSchema>(self) -> Self {
+        self.body::<T>(Required::False)
+    }
+
+    fn body<T: ToSchema>(mut self, required: Required) -> Self {
+        let content = ContentBuilder::new().schema(Some(self.schema::<T>())).build();
+        let body = RequestBodyBuilder::new().content("application/json", content);
+        let body = body.required(Some(required)).build();
+        self.operation = self.operation.request_body(Some(body));
+        self
+    }
+
+    fn schema<T: ToSchema>(&mut self) -> Ref {
+        let mut more = Vec::new();
+        T::schemas(&mut more);
+        self.schemas.insert(T::name().into_owned(), T::schema());
+        self.schemas.extend(more);
+        Ref::from_schema_name(T::name())
+    }
+
+    /// The answer, by its status and the type of its body.
+    pub(super) fn answers<T: ToSchema>(self, status: &str, about: &str) -> Self {
+        self.answers_as::<T>(status, about, "application/json")
+    }
+
+    /// The same, with another kind of content.
+    pub(super) fn answers_as<T: ToSchema>(mut self, status: &str, about: &str, content_type: &str) -> Self {
+        let content = ContentBuilder::new().schema(Some(self.schema::<T>())).build();
+        let response = ResponseBuilder::new()
+            .description(about)
+            .content(content_type, content);
+        self.operation = self.operation.response(status, response.build());
+        self
+    }
+
+    /// An answer of plain text, or of nothing.
+    pub(super) fn answers_plainly(mut self, status: &str, about: &str) -> Self {
+        let response = ResponseBuilder::new().description(about).build();
+        self.operation = self.operation.response(status, response);
+        self
+    }
+
+    /// The codes that it may fail with.
+    pub(super) fn fails(mut self, codes: &[ErrorCode]) -> Self {
+        self.codes.extend(codes);
+        self
+    }
+
+    fn with_problems(mut self) -> Self {
+        let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+        for code in std::mem::take(&mut self.codes) {
+            by_status
+                .entry(code.http_status())
+                .or_default()
+                .push(code.as_str());
+        }
+        for (status, mut codes) in by_status {
+            codes.sort_unstable();
+            codes.dedup();
+            let about = format!("`{}`", codes.join("`, `"));
+            self = self.answers_as::<Problem>(&status.to_string(), &about, "application/problem+json");
+        }
+        self
+    }
+}
+
+/// The paths that these requests make, and the schemas of everything that they carry.
+pub(super) fn assemble(requests: Vec<Described>) -> (Paths, Components) {
+    let mut paths = Paths::new();
+    let mut schemas = Schemas::new();
+    for request in requests {
+        let request = request.with_problems();
+        paths.add_path_operation(request.path, vec![request.method], request.operation);
+        schemas.extend(request.schemas);
+    }
+    let components = ComponentsBuilder::new().schemas_from_iter(schemas).build();
+    (paths, components)
+}

@@ -1,0 +1,296 @@
+//! Every request that the daemon answers.
+
+use volume_client::types::ErrorCode::{
+    AlreadyAttached, AttachedElsewhere, CloudRefused, CloudUnavailable, ConfirmationRequired,
+    DeviceAmbiguous, DeviceBusy, DeviceChanged, DeviceMissing, DeviceUnverifiable, ForeignVm, HasSnapshots,
+    InvalidRequest, LeaseNotFound, NoSpace, NotAttached, NotCancellable, NotReady, OperationInProgress,
+    OperationNotFound, ShrinkRefused, SizeMismatch, SizeOutOfRange, SnapshotNotFound, SourceTaken,
+    VolumeLeased, VolumeNotFound, WrongState,
+};
+use volume_client::types::{
+    AttachVolume, Device, ErrorCode, Event, Finding, Lease, LeaseGrant, Mapping, NewLease, NewSnapshot,
+    NewVolume, Operation, Page, Readiness, RenewLease, ResizeVolume, Snapshot, Status, Volume, VolumeDevice,
+};
+
+use super::describe::{Described, delete, get, post};
+
+/// What any operation on a volume may be refused with.
+const ON_A_VOLUME: &[ErrorCode] = &[VolumeNotFound, OperationInProgress, WrongState];
+
+/// What is wrong with a device that is not handed out.
+const OF_DEVICES: &[ErrorCode] = &[
+    DeviceMissing,
+    DeviceAmbiguous,
+    SizeMismatch,
+    DeviceChanged,
+    DeviceUnverifiable,
+    AttachedElsewhere,
+];
+
+/// What the cloud may say.
+const OF_THE_CLOUD: &[ErrorCode] = &[CloudRefused, CloudUnavailable, NoSpace];
+
+/// Every request.
+pub(super) fn requests() -> Vec<Described> {
+    let mut all = volumes();
+    all.extend(snapshots());
+    all.extend(operations());
+    all.extend(devices());
+    all.extend(leases());
+    all.extend(the_daemon());
+    all
+}
+
+trait Accepts {
+    fn accepted(self) -> Self;
+}
+
+impl Accepts for Described {
+    /// The request is answered with an operation that goes on.
+    fn accepted(self) -> Self {
+        self.waits()
+            .answers::<Operation>("202", "the operation; `Location` is its address")
+            .fails(OF_THE_CLOUD)
+    }
+}
+
+fn volumes() -> Vec<Described> {
+    vec![
+        get(
+            "/api/v1/volumes",
+            "list_volumes",
+            "Volumes that are not deleted, oldest first",
+        )
+        .text("source_vm", "only for disks of this source VM")
+        .text("source_disk", "only for this disk of the source VM")
+        .text("state", "only in this state")
+        .text("name", "only of this name")
+        .paged()
+        .answers::<Page<Volume>>("200", "one page"),
+        post("/api/v1/volumes", "create_volume", "Create a volume")
+            .takes::<NewVolume>()
+            .accepted()
+            .fails(&[SourceTaken, SizeOutOfRange]),
+        get("/api/v1/volumes/{volume_id}", "get_volume", "A volume")
+            .answers::<Volume>("200", "the volume")
+            .fails(&[VolumeNotFound]),
+        delete(
+            "/api/v1/volumes/{volume_id}",
+            "delete_volume",
+            "Delete a volume and its data",
+        )
+        .text(
+            "confirm_name",
+            "the volume's name, where its device was ever handed out",
+        )
+        .accepted()
+        .fails(ON_A_VOLUME)
+        .fails(&[ConfirmationRequired, HasSnapshots, VolumeLeased]),
+        post(
+            "/api/v1/volumes/{volume_id}/attach",
+            "attach_volume",
+            "Attach a volume and find its device",
+        )
+        .takes::<AttachVolume>()
+        .accepted()
+        .fails(ON_A_VOLUME)
+        .fails(&[AlreadyAttached, ForeignVm])
+        .fails(OF_DEVICES),
+        post(
+            "/api/v1/volumes/{volume_id}/detach",
+            "detach_volume",
+            "Detach a volume",
+        )
+        .accepted()
+        .fails(ON_A_VOLUME)
+        .fails(&[NotAttached, VolumeLeased, DeviceBusy]),
+        post(
+            "/api/v1/volumes/{volume_id}/resize",
+            "resize_volume",
+            "Make a volume larger",
+        )
+        .takes::<ResizeVolume>()
+        .accepted()
+        .fails(ON_A_VOLUME)
+        .fails(&[ShrinkRefused, SizeOutOfRange, VolumeLeased, HasSnapshots]),
+        post(
+            "/api/v1/volumes/{volume_id}/correlate",
+            "correlate_volume",
+            "Find the device of an attached volume anew",
+        )
+        .accepted()
+        .fails(ON_A_VOLUME)
+        .fails(&[NotAttached, VolumeLeased])
+        .fails(OF_DEVICES),
+        get(
+            "/api/v1/volumes/{volume_id}/device",
+            "get_device",
+            "The volume's device, verified against the kernel for this very answer",
+        )
+        .answers::<VolumeDevice>("200", "the device")
+        .fails(&[VolumeNotFound, NotAttached, WrongState, NotReady])
+        .fails(OF_DEVICES),
+    ]
+}
+
+fn snapshots() -> Vec<Described> {
+    vec![
+        get(
+            "/api/v1/volumes/{volume_id}/snapshots",
+            "list_snapshots",
+            "A volume's snapshots, oldest first",
+        )
+        .answers::<Page<Snapshot>>("200", "all of them")
+        .fails(&[VolumeNotFound]),
+        post(
+            "/api/v1/volumes/{volume_id}/snapshots",
+            "take_snapshot",
+            "Take a snapshot",
+        )
+        .takes::<NewSnapshot>()
+        .accepted()
+        .fails(ON_A_VOLUME),
+        get(
+            "/api/v1/volumes/{volume_id}/snapshots/{snapshot_id}",
+            "get_snapshot",
+            "A snapshot",
+        )
+        .answers::<Snapshot>("200", "the snapshot")
+        .fails(&[VolumeNotFound, SnapshotNotFound]),
+        delete(
+            "/api/v1/volumes/{volume_id}/snapshots/{snapshot_id}",
+            "delete_snapshot",
+            "Delete a snapshot",
+        )
+        .accepted()
+        .fails(ON_A_VOLUME)
+        .fails(&[SnapshotNotFound]),
+        post(
+            "/api/v1/volumes/{volume_id}/snapshots/{snapshot_id}/revert",
+            "revert_snapshot",
+            "Put a volume back to a snapshot",
+        )
+        .accepted()
+        .fails(ON_A_VOLUME)
+        .fails(&[SnapshotNotFound, VolumeLeased, DeviceBusy]),
+    ]
+}
+
+fn operations() -> Vec<Described> {
+    vec![
+        get(
+            "/api/v1/operations",
+            "list_operations",
+            "Operations, oldest first",
+        )
+        .text("status", "only with this status")
+        .text("type", "only of this kind")
+        .text("volume_id", "only of this volume")
+        .paged()
+        .answers::<Page<Operation>>("200", "one page"),
+        get(
+            "/api/v1/operations/{operation_id}",
+            "get_operation",
+            "An operation with its steps",
+        )
+        .waits()
+        .answers::<Operation>("200", "the operation as it is now")
+        .fails(&[OperationNotFound, InvalidRequest]),
+        post(
+            "/api/v1/operations/{operation_id}/cancel",
+            "cancel_operation",
+            "Ask that an operation be withdrawn",
+        )
+        .accepted()
+        .fails(&[OperationNotFound, NotCancellable]),
+    ]
+}
+
+fn devices() -> Vec<Described> {
+    vec![
+        get(
+            "/api/v1/devices",
+            "list_devices",
+            "The block devices of this machine, as the kernel has them",
+        )
+        .answers::<Page<Device>>("200", "all of them")
+        .fails(&[NotReady]),
+        get(
+            "/api/v1/mappings",
+            "list_mappings",
+            "Which volume has which device, as it is recorded",
+        )
+        .answers::<Page<Mapping>>("200", "all of them"),
+    ]
+}
+
+fn leases() -> Vec<Described> {
+    vec![
+        get(
+            "/api/v1/leases",
+            "list_leases",
+            "Leases that have not ended, oldest first",
+        )
+        .paged()
+        .answers::<Page<Lease>>("200", "one page"),
+        post(
+            "/api/v1/leases",
+            "take_lease",
+            "Take a lease and get the verified device",
+        )
+        .takes::<NewLease>()
+        .answers::<LeaseGrant>("201", "the lease; `Location` is its address")
+        .fails(ON_A_VOLUME)
+        .fails(&[VolumeLeased, NotAttached, DeviceBusy])
+        .fails(OF_DEVICES),
+        get(
+            "/api/v1/leases/{lease_id}",
+            "get_lease",
+            "A lease that has not ended",
+        )
+        .answers::<Lease>("200", "the lease")
+        .fails(&[LeaseNotFound]),
+        delete("/api/v1/leases/{lease_id}", "release_lease", "Give a lease back")
+            .answers_plainly("204", "it has ended, now or before")
+            .fails(&[LeaseNotFound]),
+        post(
+            "/api/v1/leases/{lease_id}/renew",
+            "renew_lease",
+            "Show that a lease is still needed",
+        )
+        .may_take::<RenewLease>()
+        .answers::<Lease>("200", "the lease")
+        .fails(&[LeaseNotFound]),
+    ]
+}
+
+fn the_daemon() -> Vec<Described> {
+    vec![
+        get(
+            "/api/v1/findings",
+            "list_findings",
+            "Where cloud, kernel and records do not agree",
+        )
+        .answers::<Page<Finding>>("200", "all of them"),
+        get(
+            "/api/v1/events",
+            "follow_events",
+            "What changes, as server-sent events; ends when the daemon stops",
+        )
+        .header("Last-Event-ID", "go on after this event")
+        .number(
+            "after",
+            "the same, where the header cannot be set; only new events where both are absent",
+        )
+        .answers_as::<Event>("200", "each `data` is an event", "text/event-stream")
+        .fails(&[InvalidRequest]),
+        get("/api/v1/status", "get_status", "How the daemon stands")
+            .answers::<Status>("200", "how it stands"),
+        get("/healthz", "is_alive", "Whether the daemon answers at all").answers_plainly("200", "it does"),
+        get("/readyz", "is_ready", "Whether the daemon takes work")
+            .answers::<Readiness>("200", "it does")
+            .answers::<Readiness>("503", "it does not, and why"),
+        get("/metrics", "get_metrics", "Counts, as OpenMetrics text").answers_plainly("200", "the counts"),
+        get("/openapi.json", "get_openapi", "This description").answers_plainly("200", "the description"),
+    ]
+}

@@ -1,0 +1,146 @@
+//! The command line: what to do, and with which keys of the configuration.
+
+mod log;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::api::openapi;
+use crate::app;
+use crate::config::{Config, ConfigError};
+
+/// How long work on other threads may go on once everything else has ended.
+const LAST_GRACE: Duration = Duration::from_secs(1);
+
+/// The volume daemon: owns every call to the cloud about volumes and knows which kernel device is which volume.
+#[derive(Debug, Parser)]
+#[command(name = "volumed", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Serve(Flags),
+    /// Report everything that is wrong with the configuration
+    CheckConfig(Flags),
+    /// Print the OpenAPI description
+    Openapi,
+}
+
+#[derive(Debug, Args)]
+struct Flags {
+    /// The configuration [default: /etc/volumed/volumed.toml, if there is one]
+    #[arg(long, value_name = "FILE", env = "VOLUMED_CONFIG")]
+    config: Option<PathBuf>,
+    /// The database
+    #[arg(long, value_name = "PATH")]
+    database: Option<String>,
+    /// The Unix socket to serve on; empty for none
+    #[arg(long, value_name = "PATH")]
+    socket: Option<String>,
+    /// The TCP address to serve on, loopback only
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Who keeps the volumes: local
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    /// The directory that holds the volumes' files
+    #[arg(long, value_name = "DIR")]
+    local_root: Option<String>,
+    /// The id of the VM that the daemon runs in
+    #[arg(long, value_name = "ID")]
+    vm_id: Option<String>,
+    /// How log lines look: text, json
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// The least important log lines: error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+impl Flags {
+    fn load(self) -> Result<Config, ConfigError> {
+        let flags = [
+            ("database", self.database),
+            ("socket", self.socket),
+            ("listen", self.listen),
+            ("provider", self.provider),
+            ("local.root", self.local_root),
+            ("local.vm_id", self.vm_id),
+            ("log.format", self.log_format),
+            ("log.level", self.log_level),
+        ];
+        let given = flags.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        Config::load(self.config.as_deref(), given.collect())
+    }
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(flags) => serve(flags),
+        Command::CheckConfig(flags) => check(flags),
+        Command::Openapi => print_openapi(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "volumed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(flags: Flags) -> anyhow::Result<()> {
+    let config = flags.load()?;
+    log::start(config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(app::run(config));
+    runtime.shutdown_timeout(LAST_GRACE);
+    Ok(result?)
+}
+
+fn check(flags: Flags) -> anyhow::Result<()> {
+    flags.load()?;
+    writeln!(io::stdout(), "the configuration is good")?;
+    Ok(())
+}
+
+fn print_openapi() -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(&openapi::document())?;
+    writeln!(io::stdout(), "{text}")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_keys_of_the_configuration() {
+        let line = "volumed serve --config /dev/null --database /d --socket /s --listen 127.0.0.1:0 --provider local \
+                    --local-root /r --vm-id vm --log-format json --log-level debug";
+        let Command::Serve(flags) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else {
+            panic!("serve is not parsed as serve");
+        };
+        let config = flags.load().unwrap();
+        assert_eq!(config.local.vm_id, "vm");
+        assert_eq!(config.listen, Some("127.0.0.1:0".parse().unwrap()));
+        assert_eq!(config.log.format, crate::config::LogFormat::Json);
+    }
+}

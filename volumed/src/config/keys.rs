@@ -1,0 +1,250 @@
+//! The keys that there are: the default of each, and what it takes.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use toml::Value;
+
+use super::layers::Values;
+use super::{Config, Http, Local, Log, LogFormat, LogLevel, Operations, Origin, Problem, Provider};
+use crate::model::Bytes;
+
+/// Every key.
+const KEYS: &[&str] = &[
+    "database",
+    "socket",
+    "listen",
+    "provider",
+    "shutdown_grace_seconds",
+    "local.root",
+    "local.vm_id",
+    "log.format",
+    "log.level",
+    "operations.concurrency",
+    "operations.attach_timeout_seconds",
+    "http.body_limit_bytes",
+    "http.connections",
+    "http.header_timeout_seconds",
+];
+
+const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+const LEVELS: &[(&str, LogLevel)] = &[
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+
+/// Whether a table under this key holds keys.
+pub(super) fn is_section(key: &str) -> bool {
+    KEYS.iter()
+        .any(|known| known.split_once('.').is_some_and(|(section, _)| section == key))
+}
+
+/// The key that the environment variable `VOLUMED_` + `rest` sets.
+pub(super) fn for_variable(rest: &str) -> Option<&'static str> {
+    let is_it = |key: &&&str| key.replace('.', "_").to_uppercase() == rest;
+    KEYS.iter().find(is_it).copied()
+}
+
+/// Reads every key; what is wrong is added to `problems`. `None` where a value that must be there is wrong.
+pub(super) fn read(values: Values, problems: &mut Vec<Problem>) -> Option<Config> {
+    let mut reader = Reader { values, problems };
+    let listen = reader.listen();
+    let socket = reader.socket(listen.as_ref().is_some_and(Option::is_some));
+    let database = reader.path("database", "/var/lib/volumed/volumed.db");
+    let provider = reader.choice("provider", "local", &[("local", Provider::Local)]);
+    let grace = reader.seconds("shutdown_grace_seconds", 20, 1..=600);
+    let (root, vm_id) = (
+        reader.path("local.root", "/var/lib/volumed/volumes"),
+        reader.vm_id(),
+    );
+    let format = reader.choice("log.format", "text", FORMATS);
+    let level = reader.choice("log.level", "info", LEVELS);
+    let concurrency = reader.count("operations.concurrency", 8, 1..=256);
+    let attach = reader.seconds("operations.attach_timeout_seconds", 120, 1..=3600);
+    let body_limit = reader.number("http.body_limit_bytes", 1 << 20, 1024..=64 << 20);
+    let connections = reader.count("http.connections", 512, 1..=65_536);
+    let header_timeout = reader.seconds("http.header_timeout_seconds", 30, 1..=300);
+    reader.refuse_the_rest();
+    Some(Config {
+        database: database?,
+        socket: socket?,
+        listen: listen?,
+        provider: provider?,
+        local: Local {
+            root: root?,
+            vm_id: vm_id?,
+        },
+        log: Log {
+            format: format?,
+            level: level?,
+        },
+        operations: Operations {
+            concurrency: concurrency?,
+            attach_timeout: attach?,
+        },
+        http: Http {
+            body_limit: Bytes(body_limit?),
+            connections: connections?,
+            header_timeout: header_timeout?,
+        },
+        shutdown_grace: grace?,
+    })
+}
+
+/// Takes values out of the tree, one key after the other; what is left at the end is unknown.
+struct Reader<'p> {
+    values: Values,
+    problems: &'p mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn bad(&mut self, key: &str, (value, origin): &(Value, Origin), allowed: impl Into<String>) {
+        self.problems.push(Problem::Value {
+            key: key.to_owned(),
+            value: value.to_string(),
+            origin: origin.clone(),
+            allowed: allowed.into(),
+        });
+    }
+
+    fn path(&mut self, key: &str, default: &str) -> Option<PathBuf> {
+        let Some(found) = self.values.remove(key) else {
+            return Some(default.into());
+        };
+        let path = found.0.as_str().map(PathBuf::from).filter(|p| p.is_absolute());
+        if path.is_none() {
+            self.bad(key, &found, "an absolute path");
+        }
+        path
+    }
+
+    fn number(&mut self, key: &str, default: u64, range: RangeInclusive<u64>) -> Option<u64> {
+        let Some(found) = self.values.remove(key) else {
+            return Some(default);
+        };
+        let number = match (&found.0, &found.1) {
+            (Value::Integer(number), _) => u64::try_from(*number).ok(),
+            (Value::String(text), Origin::Environment(_) | Origin::Flag(_)) => text.parse().ok(),
+            _ => None,
+        };
+        let number = number.filter(|number| range.contains(number));
+        if number.is_none() {
+            let allowed = format!("a whole number from {} to {}", range.start(), range.end());
+            self.bad(key, &found, allowed);
+        }
+        number
+    }
+
+    fn count(&mut self, key: &str, default: u64, range: RangeInclusive<u64>) -> Option<usize> {
+        self.number(key, default, range)
+            .map(|n| usize::try_from(n).expect("the ranges of counts fit 32 bits"))
+    }
+
+    fn seconds(&mut self, key: &str, default: u64, range: RangeInclusive<u64>) -> Option<Duration> {
+        self.number(key, default, range).map(Duration::from_secs)
+    }
+
+    fn choice<T: Copy>(&mut self, key: &str, default: &str, choices: &[(&str, T)]) -> Option<T> {
+        let found = self
+            .values
+            .remove(key)
+            .unwrap_or_else(|| (Value::String(default.to_owned()), Origin::Default));
+        let chosen = choices.iter().find(|(name, _)| found.0.as_str() == Some(name));
+        if chosen.is_none() {
+            let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+            self.bad(key, &found, names.join(", "));
+        }
+        chosen.map(|(_, value)| *value)
+    }
+
+    fn listen(&mut self) -> Option<Option<SocketAddr>> {
+        let Some(found) = self.values.remove("listen") else {
+            return Some(None);
+        };
+        let address = found.0.as_str().and_then(|text| text.parse::<SocketAddr>().ok());
+        match address {
+            Some(address) if address.ip().is_loopback() => Some(Some(address)),
+            Some(_) => {
+                let allowed = "a loopback address such as 127.0.0.1:8090; any other needs TLS and tokens, \
+                               which this daemon does not have yet";
+                self.bad("listen", &found, allowed);
+                None
+            }
+            None => {
+                self.bad("listen", &found, "an address and a port, such as 127.0.0.1:8090");
+                None
+            }
+        }
+    }
+
+    fn socket(&mut self, listens: bool) -> Option<Option<PathBuf>> {
+        match self.values.get("socket") {
+            Some((Value::String(text), _)) if text.is_empty() && listens => {
+                self.values.remove("socket");
+                Some(None)
+            }
+            Some((Value::String(text), _)) if text.is_empty() => {
+                let found = self.values.remove("socket")?;
+                self.bad(
+                    "socket",
+                    &found,
+                    "an absolute path, or empty where `listen` is given",
+                );
+                None
+            }
+            _ => self.path("socket", "/run/volumed/volumed.sock").map(Some),
+        }
+    }
+
+    fn vm_id(&mut self) -> Option<String> {
+        let Some(found) = self.values.remove("local.vm_id") else {
+            return Some(vm_id_of(
+                std::fs::read_to_string("/etc/machine-id").ok().as_deref(),
+            ));
+        };
+        let text = found.0.as_str().filter(|text| is_vm_id(text)).map(str::to_owned);
+        if text.is_none() {
+            self.bad(
+                "local.vm_id",
+                &found,
+                "1 to 128 characters of letters, digits and `._-`",
+            );
+        }
+        text
+    }
+
+    fn refuse_the_rest(&mut self) {
+        for (key, (_, origin)) in std::mem::take(&mut self.values) {
+            let key = match &origin {
+                Origin::Environment(name) => name.clone(),
+                _ => key,
+            };
+            self.problems.push(Problem::UnknownKey {
+                key,
+                origin,
+                known: KEYS.join(", "),
+            });
+        }
+    }
+}
+
+fn is_vm_id(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    (1..=128).contains(&text.len()) && text.chars().all(is_plain)
+}
+
+/// A name for this machine that is the same after each boot: machine-id(5) asks that its id be hashed before it is shown.
+pub(super) fn vm_id_of(machine_id: Option<&str>) -> String {
+    let Some(id) = machine_id.map(str::trim).filter(|id| !id.is_empty()) else {
+        return "local".to_owned();
+    };
+    let digest = Sha256::digest(format!("volumed {id}"));
+    let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("local-{hex}")
+}

@@ -1,0 +1,159 @@
+//! The daemon's configuration: one tree of keys; file, then environment, then flags; every problem reported at once.
+//!
+//! A key is written `section.name`. In the file it is TOML, in the environment `VOLUMED_SECTION_NAME`, on the command
+//! line a flag. `docs/volumed.toml` shows every key with its default, and a test holds it to that.
+
+mod keys;
+mod layers;
+mod problem;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::model::Bytes;
+pub use layers::{Layers, Origin};
+pub use problem::{ConfigError, Problem};
+
+/// Where the file is looked for when none is named.
+pub const DEFAULT_FILE: &str = "/etc/volumed/volumed.toml";
+
+/// Everything that can be chosen about a daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The database; its directory must exist.
+    pub database: PathBuf,
+    /// The Unix socket to serve on; `None` only where `listen` is given.
+    pub socket: Option<PathBuf>,
+    /// The TCP address to serve on, loopback only.
+    pub listen: Option<SocketAddr>,
+    /// Who keeps the volumes.
+    pub provider: Provider,
+    /// The embedded provider.
+    pub local: Local,
+    /// What is logged and how.
+    pub log: Log,
+    /// How operations are run.
+    pub operations: Operations,
+    /// How HTTP is served.
+    pub http: Http,
+    /// How long running steps and requests may take to come to rest when the daemon is told to stop.
+    pub shutdown_grace: Duration,
+}
+
+/// Who keeps the volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    /// Sparse files and loop devices of this machine.
+    Local,
+}
+
+/// The embedded provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// The directory that holds the volumes' files.
+    pub root: PathBuf,
+    /// The id of the VM that this daemon runs in, as callers name it.
+    pub vm_id: String,
+}
+
+/// What is logged and how. Logs go to standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// The least important lines that are written.
+    pub level: LogLevel,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How important a line of the log must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What went wrong.
+    Error,
+    /// And what may go wrong.
+    Warn,
+    /// And what is done.
+    Info,
+    /// And how.
+    Debug,
+    /// And everything else.
+    Trace,
+}
+
+impl LogLevel {
+    /// The level as the log filter writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}
+
+/// How operations are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operations {
+    /// How many run at once.
+    pub concurrency: usize,
+    /// How long an attach waits for its device.
+    pub attach_timeout: Duration,
+}
+
+/// How HTTP is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http {
+    /// The largest request body that is read.
+    pub body_limit: Bytes,
+    /// How many connections are served at once.
+    pub connections: usize,
+    /// How long a client may take to send a request's head.
+    pub header_timeout: Duration,
+}
+
+impl Config {
+    /// Reads the file (`named`, else [`DEFAULT_FILE`] where that exists) and lays the environment and `flags` over it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with all three, at once.
+    pub fn load(named: Option<&Path>, flags: Vec<(&'static str, String)>) -> Result<Self, ConfigError> {
+        let file = layers::read_file(named)?;
+        let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v)));
+        let environment = environment
+            .map(|(k, v)| (k, v.to_string_lossy().into_owned()))
+            .collect();
+        Self::from_layers(&Layers {
+            file,
+            environment,
+            flags,
+        })
+    }
+
+    /// The configuration that these layers make together.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, at once.
+    pub fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
+        let (values, mut problems) = layers.merge();
+        let config = keys::read(values, &mut problems);
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(ConfigError { problems }),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+use super::*;
+
+fn layers(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Layers {
+    Layers {
+        file: Some(("/test.toml".into(), file.to_owned())),
+        environment: environment
+            .iter()
+            .map(|(k, v)| ((*k).into(), (*v).into()))
+            .collect(),
+        flags: flags.iter().map(|(k, v)| (*k, (*v).to_owned())).collect(),
+    }
+}
+
+fn problems(layers: &Layers) -> Vec<String> {
+    let error = Config::from_layers(layers).unwrap_err();
+    error.problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_documented_file_says_the_defaults() {
+    let file = include_str!("../../../docs/volumed.toml");
+    let documented = Config::from_layers(&layers(file, &[], &[])).unwrap();
+    assert_eq!(documented, Config::from_layers(&Layers::default()).unwrap());
+    for key in ["listen", "vm_id"] {
+        assert!(file.contains(&format!("# {key} = ")), "{key} has no line");
+    }
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let file = "database = '/file'\n[log]\nlevel = 'error'\nformat = 'json'";
+    let environment = [
+        ("VOLUMED_DATABASE", "/environment"),
+        ("VOLUMED_LOG_LEVEL", "warn"),
+        ("PATH", "/bin"),
+    ];
+    let config = Config::from_layers(&layers(file, &environment, &[("database", "/flag")])).unwrap();
+    assert_eq!(config.database, Path::new("/flag"));
+    assert_eq!(config.log.level, LogLevel::Warn);
+    assert_eq!(config.log.format, LogFormat::Json);
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_key_value_and_what_is_allowed() {
+    let file = "database = 'relative'\nlisten = '0.0.0.0:8090'\ncolour = 1\n[operations]\nconcurrency = 0";
+    let environment = [("VOLUMED_LOG_FORMAT", "xml"), ("VOLUMED_DATABSE", "/typo")];
+    let flags = [("http.body_limit_bytes", "lots")];
+    let found = problems(&layers(file, &environment, &flags)).join("\n");
+    for expected in [
+        "`database` is \"relative\" in /test.toml; allowed: an absolute path",
+        "`listen` is \"0.0.0.0:8090\" in /test.toml; allowed: a loopback address",
+        "TLS and tokens",
+        "unknown key `colour` in /test.toml; known are: database, socket",
+        "`operations.concurrency` is 0 in /test.toml; allowed: a whole number from 1 to 256",
+        "`log.format` is \"xml\" in the environment (VOLUMED_LOG_FORMAT); allowed: \"text\", \"json\"",
+        "unknown key `VOLUMED_DATABSE` in the environment",
+        "`http.body_limit_bytes` is \"lots\" in the command line (--http-body-limit-bytes)",
+    ] {
+        assert!(found.contains(expected), "{expected}\nis not in\n{found}");
+    }
+    assert_eq!(found.lines().count(), 7);
+}
+
+#[test]
+fn the_socket_may_be_off_only_where_tcp_is_on() {
+    assert_eq!(problems(&layers("socket = ''", &[], &[])).len(), 1);
+    let both = "socket = ''\nlisten = '[::1]:8090'";
+    assert_eq!(Config::from_layers(&layers(both, &[], &[])).unwrap().socket, None);
+}
+
+#[test]
+fn a_number_in_the_file_is_a_number() {
+    let found = problems(&layers("shutdown_grace_seconds = '20'", &[], &[]));
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
+fn what_is_no_toml_is_said_so() {
+    assert!(problems(&layers("database = ", &[], &[]))[0].contains("is not TOML"));
+}
+
+#[test]
+fn the_variables_of_the_client_are_not_taken_for_typos() {
+    let environment = [("VOLUMED_URL", "http://127.0.0.1:1"), ("VOLUMED_CONFIG", "/x")];
+    assert!(Config::from_layers(&layers("", &environment, &[])).is_ok());
+}
+
+#[test]
+fn a_section_that_is_no_table_is_refused() {
+    assert!(problems(&layers("log = 3", &[], &[]))[0].contains("unknown key `log`"));
+}
+
+#[test]
+fn the_vm_has_one_name_for_ever() {
+    assert_eq!(keys::vm_id_of(Some("abc\n")), keys::vm_id_of(Some("abc")));
+    assert_ne!(keys::vm_id_of(Some("abc")), keys::vm_id_of(Some("abd")));
+    assert_eq!(keys::vm_id_of(None), "local");
+}

@@ -1,0 +1,143 @@
+//! What the daemon counts: typed handles over one Prometheus registry, every label from a closed set.
+//!
+//! Counting never fails and never waits for I/O. Counts begin at nought with each process.
+
+mod handles;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+
+use crate::model::{OperationKind, OperationStatus, StepState};
+use handles::Handles;
+
+/// The content type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The daemon's metrics. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    handles: Handles,
+    registry: Arc<Registry>,
+}
+
+/// Running totals of the device watcher since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WatcherTotals {
+    /// Events that the kernel sent.
+    pub events: u64,
+    /// Times at which events were lost.
+    pub gaps: u64,
+    /// Full scans of the kernel's devices.
+    pub rescans: u64,
+}
+
+/// How much there is at this moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Present {
+    /// Operations that have not ended.
+    pub open_operations: u64,
+    /// Leases that have not ended.
+    pub leases: u64,
+    /// Devices that are held open.
+    pub pinned: u64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// A registry of its own, with everything at nought.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("volumed");
+        let handles = Handles::register(&mut registry);
+        Self {
+            handles,
+            registry: Arc::new(registry),
+        }
+    }
+
+    /// An operation ended as `status`, `took` after it was recorded.
+    pub fn operation_finished(&self, kind: OperationKind, status: OperationStatus, took: Duration) {
+        let labels = [("kind", kind.as_str()), ("outcome", status.as_str())];
+        self.handles.operations.get_or_create(&labels).inc();
+        let kind = [("kind", kind.as_str())];
+        self.handles
+            .operation_seconds
+            .get_or_create(&kind)
+            .observe(took.as_secs_f64());
+    }
+
+    /// A step of an operation, done or undone, came to rest as `state` after `took`.
+    pub fn step_finished(&self, step: &'static str, state: StepState, took: Duration) {
+        let labels = [("step", step), ("state", state.as_str())];
+        self.handles
+            .step_seconds
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+    }
+
+    /// A call to the cloud came back with `outcome` (a word of the caller's closed set: `ok`, `refused`, `unknown`, …).
+    pub fn cloud_call(&self, method: &'static str, outcome: &'static str, took: Duration) {
+        let labels = [("method", method), ("outcome", outcome)];
+        self.handles
+            .cloud_seconds
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+    }
+
+    /// A volume's device was found and bound `took` after the cloud said that it is attached.
+    pub fn correlated(&self, took: Duration) {
+        self.handles.correlation_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A request was answered with `status`. `route` is the pattern that it matched, never the path that was asked for.
+    pub fn request_answered(&self, route: &str, method: &'static str, status: u16, took: Duration) {
+        let labels = handles::Request {
+            route: route.to_owned(),
+            method,
+            status,
+        };
+        self.handles.requests.get_or_create(&labels).inc();
+        self.handles.request_seconds.observe(took.as_secs_f64());
+    }
+
+    /// The device watcher has seen this much.
+    pub fn watcher(&self, totals: WatcherTotals) {
+        let handles = &self.handles;
+        handles
+            .watcher_events
+            .inner()
+            .store(totals.events, Ordering::Relaxed);
+        handles.watcher_gaps.inner().store(totals.gaps, Ordering::Relaxed);
+        handles
+            .watcher_rescans
+            .inner()
+            .store(totals.rescans, Ordering::Relaxed);
+    }
+
+    /// There is this much at this moment.
+    pub fn present(&self, present: Present) {
+        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.handles.open_operations.set(count(present.open_operations));
+        self.handles.leases.set(count(present.leases));
+        self.handles.pinned.set(count(present.pinned));
+    }
+
+    /// Everything, as `OpenMetrics` text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("writing to a string does not fail");
+        text
+    }
+}
