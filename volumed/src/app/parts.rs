@@ -1,34 +1,134 @@
-//! The parts that work: the kernel's watcher, the cloud, the operations, the reconciler.
+//! The parts that work: the kernel's watcher, the cloud, the operations, and who counts what they do.
 
-use tokio_util::sync::CancellationToken;
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::AppError;
 use crate::api::FindingSource;
-use crate::config::Config;
-use crate::metrics::Metrics;
-use crate::operation::Operations;
+use crate::cloud::{Cloud, LocalCloud, LocalConfig};
+use crate::config::{Config, Provider};
+use crate::device::{InventoryFeed, Watcher, WatcherConfig, WatcherStats};
+use crate::metrics::{Metrics, WatcherTotals};
+use crate::model::{OperationKind, OperationStatus};
+use crate::operation::{self, Observer, Operations, Settings};
 use crate::store::Store;
 
-/// What was started, and what it takes to use it.
+/// What was started, and what it takes to use and to stop it.
 pub(super) struct Parts {
     pub(super) operations: Operations,
+    pub(super) metrics: Metrics,
     pub(super) findings: FindingSource,
+    watcher: Watcher,
 }
 
 impl Parts {
-    /// Returns the name of the first part that ended by itself.
+    /// Starts them, lowest first. Nothing is changed before operations are told to recover.
+    ///
+    /// # Errors
+    /// [`AppError::Part`] with the part that could not be started; those below it have stopped by then.
+    pub(super) async fn start(config: &Config, store: &Store) -> Result<Self, AppError> {
+        let (watcher, feed) = blocking("device watcher", || Watcher::start(WatcherConfig::default())).await?;
+        let cloud = open_cloud(config).await?;
+        let metrics = metrics_of(feed.clone());
+        let parts = operation::Parts {
+            store: store.clone(),
+            cloud,
+            feed,
+            observer: Arc::new(Counted(metrics.clone())),
+            settings: Settings {
+                concurrency: config.operations.concurrency,
+                attach_timeout: config.operations.attach_timeout,
+                ..Settings::default()
+            },
+        };
+        let operations = Operations::start(parts).await.map_err(failed("operations"))?;
+        Ok(Self {
+            operations,
+            metrics,
+            findings: Arc::new(Vec::new),
+            watcher,
+        })
+    }
+
+    /// Returns the name of the first part that ends by itself.
     pub(super) async fn ended(&self) -> &'static str {
-        std::future::pending().await
+        let died = self.watcher.died().await;
+        tracing::error!(%died, "the daemon cannot go on");
+        "device watcher"
+    }
+
+    /// Stops those that have a thread of their own. Operations have come to rest before.
+    pub(super) async fn stop(self) {
+        let watcher = self.watcher;
+        if tokio::task::spawn_blocking(move || watcher.stop()).await.is_err() {
+            tracing::warn!("stopping the device watcher panicked");
+        }
     }
 }
 
-/// Starts them, lowest first; recovery has finished when it returns.
-#[allow(clippy::unimplemented, clippy::unused_async)]
-pub(super) async fn start(
-    _config: &Config,
-    _store: &Store,
-    _metrics: &Metrics,
-    _stopping: &CancellationToken,
-) -> Result<Parts, AppError> {
-    unimplemented!()
+async fn open_cloud(config: &Config) -> Result<Arc<dyn Cloud>, AppError> {
+    match config.provider {
+        Provider::Local => {
+            let local = LocalConfig {
+                root: config.local.root.clone(),
+                vm_id: config.local.vm_id.clone(),
+            };
+            let cloud = blocking("provider `local`", || LocalCloud::open(local)).await?;
+            Ok(Arc::new(cloud))
+        }
+    }
+}
+
+/// Starts a part whose start blocks.
+async fn blocking<T, E>(
+    part: &'static str,
+    start: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, AppError>
+where
+    T: Send + 'static,
+    E: Error + Send + Sync + 'static,
+{
+    match tokio::task::spawn_blocking(start).await {
+        Ok(started) => started.map_err(failed(part)),
+        Err(panic) => Err(failed(part)(panic)),
+    }
+}
+
+fn failed<E: Error + Send + Sync + 'static>(part: &'static str) -> impl Fn(E) -> AppError {
+    move |error| AppError::Part {
+        part,
+        source: Box::new(error),
+    }
+}
+
+fn metrics_of(feed: InventoryFeed) -> Metrics {
+    Metrics::new().with_watcher(move || totals(feed.stats()))
+}
+
+fn totals(stats: &WatcherStats) -> WatcherTotals {
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    WatcherTotals {
+        events: read(&stats.kernel_events) + read(&stats.udev_events) + read(&stats.inotify_events),
+        gaps: read(&stats.gaps),
+        rescans: read(&stats.scans),
+    }
+}
+
+/// Counts what operations do.
+struct Counted(Metrics);
+
+impl Observer for Counted {
+    fn operation_finished(&self, kind: OperationKind, status: OperationStatus, took: Duration) {
+        self.0.operation_finished(kind, status, took);
+    }
+
+    fn step_finished(&self, _: OperationKind, step: &'static str, outcome: &'static str, took: Duration) {
+        self.0.step_finished(step, outcome, took);
+    }
+
+    fn correlated(&self, took: Duration) {
+        self.0.correlated(took);
+    }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 
-use crate::model::{OperationKind, OperationStatus, StepState};
+use crate::model::{OperationKind, OperationStatus};
 use handles::Handles;
 
 /// The content type of [`Metrics::text`].
@@ -23,7 +23,11 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub struct Metrics {
     handles: Handles,
     registry: Arc<Registry>,
+    watcher: Option<WatcherSource>,
 }
+
+/// Tells what the device watcher has seen so far.
+type WatcherSource = Arc<dyn Fn() -> WatcherTotals + Send + Sync>;
 
 /// Running totals of the device watcher since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,7 +66,15 @@ impl Metrics {
         Self {
             handles,
             registry: Arc::new(registry),
+            watcher: None,
         }
+    }
+
+    /// The same, telling of the device watcher what `totals` says whenever the metrics are read.
+    #[must_use]
+    pub fn with_watcher(mut self, totals: impl Fn() -> WatcherTotals + Send + Sync + 'static) -> Self {
+        self.watcher = Some(Arc::new(totals));
+        self
     }
 
     /// An operation ended as `status`, `took` after it was recorded.
@@ -76,9 +88,9 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// A step of an operation, done or undone, came to rest as `state` after `took`.
-    pub fn step_finished(&self, step: &'static str, state: StepState, took: Duration) {
-        let labels = [("step", step), ("state", state.as_str())];
+    /// A step of an operation came back with `outcome` (`done`, `failed`, `waiting`, `undone`) after `took`.
+    pub fn step_finished(&self, step: &'static str, outcome: &'static str, took: Duration) {
+        let labels = [("step", step), ("outcome", outcome)];
         self.handles
             .step_seconds
             .get_or_create(&labels)
@@ -110,20 +122,6 @@ impl Metrics {
         self.handles.request_seconds.observe(took.as_secs_f64());
     }
 
-    /// The device watcher has seen this much.
-    pub fn watcher(&self, totals: WatcherTotals) {
-        let handles = &self.handles;
-        handles
-            .watcher_events
-            .inner()
-            .store(totals.events, Ordering::Relaxed);
-        handles.watcher_gaps.inner().store(totals.gaps, Ordering::Relaxed);
-        handles
-            .watcher_rescans
-            .inner()
-            .store(totals.rescans, Ordering::Relaxed);
-    }
-
     /// There is this much at this moment.
     pub fn present(&self, present: Present) {
         let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
@@ -135,6 +133,18 @@ impl Metrics {
     /// Everything, as `OpenMetrics` text.
     #[must_use]
     pub fn text(&self) -> String {
+        if let Some(totals) = &self.watcher {
+            let (totals, handles) = (totals(), &self.handles);
+            handles
+                .watcher_events
+                .inner()
+                .store(totals.events, Ordering::Relaxed);
+            handles.watcher_gaps.inner().store(totals.gaps, Ordering::Relaxed);
+            handles
+                .watcher_rescans
+                .inner()
+                .store(totals.rescans, Ordering::Relaxed);
+        }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("writing to a string does not fail");

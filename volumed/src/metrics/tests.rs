@@ -2,18 +2,17 @@ use super::*;
 
 #[test]
 fn what_is_counted_is_told_under_its_labels() {
-    let metrics = Metrics::new();
-    let second = Duration::from_secs(1);
-    metrics.operation_finished(OperationKind::Attach, OperationStatus::Completed, second);
-    metrics.step_finished("cloud_attach", StepState::Done, second);
-    metrics.cloud_call("attach", "unknown", second);
-    metrics.correlated(second);
-    metrics.request_answered("/api/v1/volumes/{volume_id}", "GET", 404, second);
-    metrics.watcher(WatcherTotals {
+    let metrics = Metrics::new().with_watcher(|| WatcherTotals {
         events: 7,
         gaps: 1,
         rescans: 2,
     });
+    let second = Duration::from_secs(1);
+    metrics.operation_finished(OperationKind::Attach, OperationStatus::Completed, second);
+    metrics.step_finished("cloud_attach", "done", second);
+    metrics.cloud_call("attach", "unknown", second);
+    metrics.correlated(second);
+    metrics.request_answered("/api/v1/volumes/{volume_id}", "GET", 404, second);
     metrics.present(Present {
         open_operations: 3,
         leases: 4,
@@ -22,7 +21,7 @@ fn what_is_counted_is_told_under_its_labels() {
     let text = metrics.text();
     for line in [
         "volumed_operations_total{kind=\"attach\",outcome=\"completed\"} 1",
-        "volumed_step_seconds_count{step=\"cloud_attach\",state=\"done\"} 1",
+        "volumed_step_seconds_count{step=\"cloud_attach\",outcome=\"done\"} 1",
         "volumed_cloud_call_seconds_count{method=\"attach\",outcome=\"unknown\"} 1",
         "volumed_correlation_seconds_count 1",
         "volumed_http_requests_total{route=\"/api/v1/volumes/{volume_id}\",method=\"GET\",status=\"404\"} 1",
