@@ -1,5 +1,8 @@
-pub(crate) fn copy(_: &CopyArgs) -> anyhow::Result<std::process::ExitCode> {
-    unreachable!()
-}
-#[derive(clap::Args)]
-pub(crate) struct CopyArgs {}
+//! `cargo xtask bench`: our programs against the ones people use today, in one run on one machine.
+
+mod copy;
+mod machine;
+mod report;
+mod tools;
+
+pub(crate) use copy::{CopyArgs, copy};

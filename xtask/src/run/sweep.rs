@@ -16,19 +16,16 @@ use crate::wait::wait_until;
 /// How long processes may take to end by themselves (they may have got Ctrl-C), and again after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// More layers of devices and file systems than any run makes.
+const ROUNDS: usize = 4;
+
 /// Removes what is left of the run in `run_dir`. May be repeated; does nothing where nothing is left.
 pub(super) fn sweep(run_dir: &Path) -> Result<()> {
     end_processes(run_dir);
-    for mount in snapshot::mounts()?.into_iter().rev() {
-        if mount_is_ours(&mount, &snapshot::loops(), run_dir) {
-            attempt(&["umount", &mount.point]);
-        }
-    }
-    // A loop device on another one goes first, which may take as many rounds as there are layers.
-    for _ in 0..3 {
-        let loops = snapshot::loops();
-        for node in loops.keys().filter(|node| loop_is_ours(node, &loops, run_dir)) {
-            attempt(&["losetup", "-d", node]);
+    // A device stands on a file of a mounted file system, which may be on a device: from the top down, one layer a round.
+    for _ in 0..ROUNDS {
+        if release_top_layer(run_dir)? == 0 {
+            break;
         }
     }
     match fs::remove_dir_all(run_dir) {
@@ -37,6 +34,27 @@ pub(super) fn sweep(run_dir: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Unmounts and detaches what nothing stands on any more. Returns how much there was to do.
+fn release_top_layer(run_dir: &Path) -> Result<usize> {
+    let loops = snapshot::loops();
+    let mounts: Vec<_> = snapshot::mounts()?
+        .into_iter()
+        .rev()
+        .filter(|mount| mount_is_ours(mount, &loops, run_dir))
+        .collect();
+    for mount in &mounts {
+        attempt(&["umount", &mount.point]);
+    }
+    let nodes: Vec<_> = loops
+        .keys()
+        .filter(|node| loop_is_ours(node, &loops, run_dir))
+        .collect();
+    for node in &nodes {
+        attempt(&["losetup", "-d", node]);
+    }
+    Ok(mounts.len() + nodes.len())
 }
 
 fn end_processes(run_dir: &Path) {
