@@ -3,6 +3,8 @@
 //! One definition of every wire type serves the daemon and its callers. Sizes are bytes, times RFC 3339 UTC,
 //! field names `snake_case`.
 
+#[cfg(feature = "cli")]
+pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod types;

@@ -1,5 +1,11 @@
 //! The client against a daemon that fails in every way, and against real block devices.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests fail by panicking and say why they are skipped"
+)]
+
 #[path = "../fake/mod.rs"]
 mod fake;
 
