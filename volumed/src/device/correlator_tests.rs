@@ -164,7 +164,7 @@ fn a_loop_device_matches_by_device_and_inode_together() {
             &Expectation { identity, size: SIZE },
         )
     };
-    assert_eq!(correlate(7, 9), Correlation::Matched(looped.clone()));
+    assert_eq!(correlate(7, 9), Correlation::Matched(looped));
     assert_eq!(correlate(9, 7), Correlation::Missing);
     assert_eq!(correlate(7, 8), Correlation::Missing);
 }
