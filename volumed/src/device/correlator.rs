@@ -54,8 +54,11 @@ pub fn correlate(inventory: &Inventory, usage: &Usage, expected: &Expectation) -
     if !expected.is_usable() {
         return Correlation::Foreign(ForeignReason::NoIdentity);
     }
-    let candidates: Vec<&Disk> =
-        inventory.disks.iter().filter(|disk| disk.identity.as_ref() == Some(&expected.identity)).collect();
+    let candidates: Vec<&Disk> = inventory
+        .disks
+        .iter()
+        .filter(|disk| disk.identity.as_ref() == Some(&expected.identity))
+        .collect();
     let disk = match candidates.as_slice() {
         [] => return Correlation::Missing,
         [only] => (*only).clone(),
@@ -66,9 +69,16 @@ pub fn correlate(inventory: &Inventory, usage: &Usage, expected: &Expectation) -
     }
     let uses = usage.of(disk.devnum);
     if let Some(by) = uses.iter().find_map(Use::claimant) {
-        return Correlation::Foreign(ForeignReason::Claimed { by: by.to_owned(), disk });
+        return Correlation::Foreign(ForeignReason::Claimed {
+            by: by.to_owned(),
+            disk,
+        });
     }
-    if uses.is_empty() { Correlation::Matched(disk) } else { Correlation::Busy(disk, uses.to_vec()) }
+    if uses.is_empty() {
+        Correlation::Matched(disk)
+    } else {
+        Correlation::Busy(disk, uses.to_vec())
+    }
 }
 
 #[cfg(test)]

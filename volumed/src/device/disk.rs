@@ -75,6 +75,9 @@ impl Inventory {
     #[must_use]
     pub fn incarnation(&self, disk: &Disk) -> Option<Incarnation> {
         let diskseq = disk.diskseq?;
-        Some(Incarnation { boot_id: self.boot_id.clone(), diskseq })
+        Some(Incarnation {
+            boot_id: self.boot_id.clone(),
+            diskseq,
+        })
     }
 }

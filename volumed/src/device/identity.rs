@@ -90,7 +90,9 @@ pub(super) fn serial(sysfs: &Path, bus: Bus) -> io::Result<Option<Identity>> {
         Bus::Scsi => match std::fs::read(sysfs.join("device/vpd_pg80")) {
             Ok(page) => page.get(4..).unwrap_or_default().to_vec(),
             // A SCSI disk need not have the page; a device directory that is gone is another matter.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && sysfs.join("device").exists() => Vec::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && sysfs.join("device").exists() => {
+                Vec::new()
+            }
             Err(error) => return Err(error),
         },
         Bus::Loop | Bus::Other => return Ok(None),
@@ -100,7 +102,9 @@ pub(super) fn serial(sysfs: &Path, bus: Bus) -> io::Result<Option<Identity>> {
 
 /// A serial is compared byte for byte; only padding at its end is no part of it.
 fn serial_of_bytes(bytes: &[u8]) -> Option<Identity> {
-    let end = bytes.iter().rposition(|b| !matches!(b, 0 | b' ' | b'\n' | b'\r' | b'\t'))?;
+    let end = bytes
+        .iter()
+        .rposition(|b| !matches!(b, 0 | b' ' | b'\n' | b'\r' | b'\t'))?;
     let text = std::str::from_utf8(&bytes[..=end]).ok()?;
     Some(Identity::Serial(text.to_owned()))
 }
@@ -118,7 +122,10 @@ fn loop_identity(fd: impl AsFd, devnum: DevNum) -> io::Result<Identity> {
         return Err(Errno::NXIO.into());
     }
     let status = ioctl::loop_status(fd)?;
-    Ok(Identity::LoopBacking { device: status.device, inode: status.inode })
+    Ok(Identity::LoopBacking {
+        device: status.device,
+        inode: status.inode,
+    })
 }
 
 /// The number of the block device behind `fd`; `None` where it is no block device.
@@ -129,7 +136,10 @@ pub(super) fn block_number(fd: impl AsFd) -> io::Result<Option<DevNum>> {
 
 /// A device number of `stat`, taken apart.
 pub(super) fn number(dev: u64) -> DevNum {
-    DevNum { major: rustix::fs::major(dev), minor: rustix::fs::minor(dev) }
+    DevNum {
+        major: rustix::fs::major(dev),
+        minor: rustix::fs::minor(dev),
+    }
 }
 
 /// The identity that a loop device backed by `file` will have.
@@ -143,7 +153,10 @@ pub fn loop_identity_of_file(file: &File) -> io::Result<Identity> {
     let meta = file.metadata()?;
     let DevNum { major, minor } = number(meta.dev());
     let device = u64::from(minor & 0xff) | u64::from(major & 0xfff) << 8 | u64::from(minor & 0xf_ff00) << 12;
-    Ok(Identity::LoopBacking { device, inode: meta.ino() })
+    Ok(Identity::LoopBacking {
+        device,
+        inode: meta.ino(),
+    })
 }
 
 #[cfg(test)]
@@ -153,7 +166,10 @@ mod tests {
     #[test]
     fn serials_lose_their_padding_and_nothing_else() {
         let serial = |text: &str| Some(Identity::Serial(text.to_owned()));
-        assert_eq!(serial_of_bytes(b"5b8d4f2e1c3a4d2b9f00"), serial("5b8d4f2e1c3a4d2b9f00"));
+        assert_eq!(
+            serial_of_bytes(b"5b8d4f2e1c3a4d2b9f00"),
+            serial("5b8d4f2e1c3a4d2b9f00")
+        );
         assert_eq!(serial_of_bytes(b" a  b \n"), serial(" a  b"));
         assert_eq!(serial_of_bytes(b"disk\0\0\0"), serial("disk"));
         assert_eq!(serial_of_bytes(b"Disk"), serial("Disk"));

@@ -1,5 +1,8 @@
 //! The few questions to the kernel that need `unsafe`: ioctls on an open block device and a socket's drop counter.
-#![allow(unsafe_code, reason = "ioctl and getsockopt have no safe wrapper for these requests")]
+#![allow(
+    unsafe_code,
+    reason = "ioctl and getsockopt have no safe wrapper for these requests"
+)]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -42,7 +45,10 @@ struct LoopInfo64 {
     init: [u64; 2],
 }
 
-const _: () = assert!(size_of::<LoopInfo64>() == 232, "the kernel's loop_info64 has 232 bytes");
+const _: () = assert!(
+    size_of::<LoopInfo64>() == 232,
+    "the kernel's loop_info64 has 232 bytes"
+);
 
 /// The running number of the disk behind `fd`; `None` where the kernel has none (before Linux 5.15).
 pub(super) fn diskseq(fd: impl AsFd) -> io::Result<Option<u64>> {
@@ -71,7 +77,11 @@ pub(super) fn read_only(fd: impl AsFd) -> io::Result<bool> {
 pub(super) fn loop_status(fd: impl AsFd) -> io::Result<LoopStatus> {
     // SAFETY: LOOP_GET_STATUS64 fills one loop_info64, whose layout and size are asserted above.
     let info = unsafe { ioctl(fd, Getter::<LOOP_GET_STATUS64, LoopInfo64>::new()) }?;
-    Ok(LoopStatus { device: info.device, inode: info.inode, offset: info.offset })
+    Ok(LoopStatus {
+        device: info.device,
+        inode: info.inode,
+        offset: info.offset,
+    })
 }
 
 /// How many messages the kernel could not put into this socket since it was opened.

@@ -33,10 +33,19 @@ pub fn openers(root: &SysRoot, disk: &Disk) -> io::Result<Vec<Opener>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(&root.proc)? {
         let entry = entry?;
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
         if pid != own && has_open(&entry.path(), disk) {
             let comm = std::fs::read(entry.path().join("comm")).unwrap_or_default();
-            found.push(Opener { pid, comm: String::from_utf8_lossy(&comm).trim_end().to_owned() });
+            found.push(Opener {
+                pid,
+                comm: String::from_utf8_lossy(&comm).trim_end().to_owned(),
+            });
         }
     }
     found.sort_unstable_by_key(|opener| opener.pid);
@@ -44,7 +53,9 @@ pub fn openers(root: &SysRoot, disk: &Disk) -> io::Result<Vec<Opener>> {
 }
 
 fn has_open(process: &Path, disk: &Disk) -> bool {
-    let Ok(descriptors) = std::fs::read_dir(process.join("fd")) else { return false };
+    let Ok(descriptors) = std::fs::read_dir(process.join("fd")) else {
+        return false;
+    };
     descriptors
         .flatten()
         .filter_map(|descriptor| block_number_behind(&descriptor.path()))
@@ -54,8 +65,10 @@ fn has_open(process: &Path, disk: &Disk) -> bool {
 /// The number of the block device behind a descriptor link; asks no file server that may not answer.
 fn block_number_behind(link: &Path) -> Option<DevNum> {
     let stat = statx(CWD, link, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE).ok()?;
-    (FileType::from_raw_mode(stat.stx_mode.into()) == FileType::BlockDevice)
-        .then(|| DevNum { major: stat.stx_rdev_major, minor: stat.stx_rdev_minor })
+    (FileType::from_raw_mode(stat.stx_mode.into()) == FileType::BlockDevice).then_some(DevNum {
+        major: stat.stx_rdev_major,
+        minor: stat.stx_rdev_minor,
+    })
 }
 
 /// Whether a disk could be claimed.
@@ -102,11 +115,19 @@ pub fn exclusive_probe(disk: &Disk) -> Result<Exclusivity, ProbeError> {
     let fd = match open(&disk.node, flags, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::BUSY) => return Ok(Exclusivity::Claimed),
-        Err(error) => return Err(ProbeError::Io { node: node(), source: error.into() }),
+        Err(error) => {
+            return Err(ProbeError::Io {
+                node: node(),
+                source: error.into(),
+            });
+        }
     };
     match block_number(&fd) {
         Ok(Some(devnum)) if devnum == disk.devnum => Ok(Exclusivity::Free),
-        Ok(_) => Err(ProbeError::Moved { node: node(), devnum: disk.devnum }),
+        Ok(_) => Err(ProbeError::Moved {
+            node: node(),
+            devnum: disk.devnum,
+        }),
         Err(source) => Err(ProbeError::Io { node: node(), source }),
     }
 }

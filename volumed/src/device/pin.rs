@@ -157,7 +157,13 @@ impl Pin {
         let size = self.check_size(expected.size)?;
         self.check_sysfs()?;
         self.check_path()?;
-        Ok(Observed { path: self.node.clone(), devnum: self.devnum, diskseq: self.diskseq, size, identity })
+        Ok(Observed {
+            path: self.node.clone(),
+            devnum: self.devnum,
+            diskseq: self.diskseq,
+            size,
+            identity,
+        })
     }
 
     /// Writes out what the kernel still holds back for this disk, and tells of write errors since the pin was taken.
@@ -166,7 +172,9 @@ impl Pin {
     /// # Errors
     /// [`PinError::Io`]: data may not be on the disk. Asking again does not make it so.
     pub fn flush(&self) -> Result<(), PinError> {
-        self.file.sync_all().map_err(|source| self.failed("flushing", source))
+        self.file
+            .sync_all()
+            .map_err(|source| self.failed("flushing", source))
     }
 
     /// Number of the pinned disk.
@@ -190,7 +198,11 @@ impl Pin {
     /// That `file` is the block device, and the incarnation of it, that was pinned.
     fn check_device(&self, file: &File) -> Result<(), PinError> {
         match identity::block_number(file).map_err(|source| self.failed("asking for the type of", source))? {
-            None => return Err(PinError::NotBlock { node: self.node.clone() }),
+            None => {
+                return Err(PinError::NotBlock {
+                    node: self.node.clone(),
+                });
+            }
             Some(devnum) if devnum != self.devnum => return Err(self.wrong_device(&self.devnum, &devnum)),
             Some(_) => {}
         }
@@ -205,7 +217,10 @@ impl Pin {
             Bus::Loop => {
                 let status = ioctl::loop_status(&self.file)
                     .map_err(|source| self.failed("asking for the file behind", source))?;
-                let backing = Identity::LoopBacking { device: status.device, inode: status.inode };
+                let backing = Identity::LoopBacking {
+                    device: status.device,
+                    inode: status.inode,
+                };
                 (status.offset == 0).then_some(backing)
             }
             bus => identity::serial(&self.root.by_number(self.devnum), bus)
@@ -222,16 +237,25 @@ impl Pin {
     }
 
     fn check_size(&self, expected: Bytes) -> Result<Bytes, PinError> {
-        let found = ioctl::size(&self.file).map_err(|source| self.failed("asking for the size of", source))?;
+        let found =
+            ioctl::size(&self.file).map_err(|source| self.failed("asking for the size of", source))?;
         if found == Bytes(0) {
             // An unplugged disk answers zero, and reads from it end at once instead of failing.
-            return Err(PinError::Gone { node: self.node.clone() });
+            return Err(PinError::Gone {
+                node: self.node.clone(),
+            });
         }
         if found != expected {
-            return Err(PinError::WrongSize { node: self.node.clone(), expected, found });
+            return Err(PinError::WrongSize {
+                node: self.node.clone(),
+                expected,
+                found,
+            });
         }
         if ioctl::read_only(&self.file).map_err(|source| self.failed("asking for the mode of", source))? {
-            return Err(PinError::ReadOnly { node: self.node.clone() });
+            return Err(PinError::ReadOnly {
+                node: self.node.clone(),
+            });
         }
         Ok(found)
     }
@@ -242,11 +266,17 @@ impl Pin {
         let dir = self.root.by_number(self.devnum);
         let uevent = std::fs::read_to_string(dir.join("uevent"))
             .map_err(|source| self.failed("reading sysfs of", source))?;
-        let property = |key: &str| uevent.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let property = |key: &str| {
+            uevent
+                .lines()
+                .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+        };
         if property("DEVTYPE") != Some("disk") {
             return Err(self.wrong_device(&"a whole disk", &property("DEVTYPE").unwrap_or("nothing")));
         }
-        let node = property("DEVNAME").map(|name| self.root.dev.join(name)).unwrap_or_default();
+        let node = property("DEVNAME")
+            .map(|name| self.root.dev.join(name))
+            .unwrap_or_default();
         if node != self.node {
             return Err(self.wrong_device(&self.node.display(), &node.display()));
         }
@@ -259,9 +289,12 @@ impl Pin {
 
     /// That the path names the pinned disk, by its number and by asking what opens there.
     fn check_path(&self) -> Result<(), PinError> {
-        let meta = std::fs::symlink_metadata(&self.node).map_err(|source| self.failed("looking at", source))?;
+        let meta =
+            std::fs::symlink_metadata(&self.node).map_err(|source| self.failed("looking at", source))?;
         if !meta.file_type().is_block_device() {
-            return Err(PinError::NotBlock { node: self.node.clone() });
+            return Err(PinError::NotBlock {
+                node: self.node.clone(),
+            });
         }
         let found = identity::number(meta.rdev());
         if found != self.devnum {
@@ -274,7 +307,11 @@ impl Pin {
         if found == self.diskseq {
             return Ok(());
         }
-        Err(PinError::WrongIncarnation { node: self.node.clone(), expected: self.diskseq, found })
+        Err(PinError::WrongIncarnation {
+            node: self.node.clone(),
+            expected: self.diskseq,
+            found,
+        })
     }
 
     fn wrong_device(&self, expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display) -> PinError {
@@ -298,7 +335,9 @@ impl AsFd for Pin {
 
 fn open_node(node: &Path) -> Result<File, PinError> {
     identity::open_disk(node).map_err(|source| match Errno::from_io_error(&source) {
-        Some(Errno::LOOP) => PinError::NotBlock { node: node.to_owned() },
+        Some(Errno::LOOP) => PinError::NotBlock {
+            node: node.to_owned(),
+        },
         _ => io_error("opening", node, source),
     })
 }
@@ -310,7 +349,3 @@ fn io_error(action: &'static str, node: &Path, source: io::Error) -> PinError {
         _ => PinError::Io { action, node, source },
     }
 }
-
-#[cfg(test)]
-#[path = "pin_tests.rs"]
-mod tests;

@@ -25,7 +25,11 @@ impl SysRoot {
     /// The three file systems below `top`; `/` is the real machine.
     #[must_use]
     pub fn at(top: &Path) -> SysRoot {
-        SysRoot { sys: top.join("sys"), dev: top.join("dev"), proc: top.join("proc") }
+        SysRoot {
+            sys: top.join("sys"),
+            dev: top.join("dev"),
+            proc: top.join("proc"),
+        }
     }
 
     /// The directory that lists the whole disks.

@@ -45,11 +45,19 @@ pub fn scan_with(
 ) -> Result<Inventory, ScanError> {
     let boot_id_path = root.proc.join("sys/kernel/random/boot_id");
     let boot_id = std::fs::read_to_string(&boot_id_path)
-        .map_err(|source| ScanError { path: boot_id_path, source })?
+        .map_err(|source| ScanError {
+            path: boot_id_path,
+            source,
+        })?
         .trim()
         .to_owned();
 
-    let mut inventory = Inventory { boot_id, generation, disks: Vec::new(), unsettled: Vec::new() };
+    let mut inventory = Inventory {
+        boot_id,
+        generation,
+        disks: Vec::new(),
+        unsettled: Vec::new(),
+    };
     for name in entries(&root.block_dir())? {
         match look_at(root, identities, &name) {
             Look::Settled(disk) => inventory.disks.push(disk),
@@ -66,7 +74,10 @@ pub fn scan_with(
 
 /// The names in a directory, sorted.
 fn entries(dir: &Path) -> Result<Vec<String>, ScanError> {
-    let failed = |source| ScanError { path: dir.to_owned(), source };
+    let failed = |source| ScanError {
+        path: dir.to_owned(),
+        source,
+    };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         names.extend(entry.map_err(failed)?.file_name().into_string());
@@ -100,11 +111,17 @@ fn look_at(root: &SysRoot, identities: &dyn IdentitySource, name: &str) -> Look 
 /// Reads one disk between two readings of its `uevent` file, which must agree: it carries number and `diskseq`.
 fn read_disk(root: &SysRoot, identities: &dyn IdentitySource, dir: &Path, name: &str) -> io::Result<Look> {
     let before = std::fs::read_to_string(dir.join("uevent"))?;
-    let property = |key: &str| before.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let property = |key: &str| {
+        before
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+    };
     if property("DEVTYPE") != Some("disk") || attribute(dir, "hidden").is_ok_and(|hidden| hidden == "1") {
         return Ok(Look::NoDisk);
     }
-    let Some(devname) = property("DEVNAME") else { return Err(not_ready()) };
+    let Some(devname) = property("DEVNAME") else {
+        return Err(not_ready());
+    };
 
     let size = Bytes(number_in(dir, "size")?.saturating_mul(SECTOR));
     if size == Bytes(0) && Bus::of(name) == Bus::Loop {
@@ -153,8 +170,13 @@ fn stacked_on(dir: &Path) -> io::Result<(Vec<String>, Vec<Partition>)> {
         if !path.join("partition").exists() {
             continue;
         }
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        partitions.push(Partition { name: name.to_owned(), devnum: devnum(&attribute(&path, "dev")?)? });
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        partitions.push(Partition {
+            name: name.to_owned(),
+            devnum: devnum(&attribute(&path, "dev")?)?,
+        });
         holders.extend(self::holders(&path));
     }
     holders.sort_unstable();
@@ -177,7 +199,10 @@ fn number_in(dir: &Path, name: &str) -> io::Result<u64> {
 
 fn devnum(text: &str) -> io::Result<DevNum> {
     let (major, minor) = text.split_once(':').ok_or_else(not_ready)?;
-    let (major, minor) = (major.parse().map_err(|_| not_ready())?, minor.parse().map_err(|_| not_ready())?);
+    let (major, minor) = (
+        major.parse().map_err(|_| not_ready())?,
+        minor.parse().map_err(|_| not_ready())?,
+    );
     Ok(DevNum { major, minor })
 }
 

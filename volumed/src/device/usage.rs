@@ -89,10 +89,16 @@ impl Usage {
                 usage.add(disk.devnum, Use::Held(holder.clone()));
             }
         }
-        for mount in read_lines(root.proc.join("self/mountinfo"))?.iter().filter_map(|line| Mount::parse(line)) {
+        for mount in read_lines(root.proc.join("self/mountinfo"))?
+            .iter()
+            .filter_map(|line| Mount::parse(line))
+        {
             // A file system of its own device number (btrfs) still names the device it is on.
             let numbers = [Some(mount.devnum), block_number_at(&mount.source)];
-            let disk = numbers.into_iter().flatten().find_map(|devnum| inventory.covering(devnum));
+            let disk = numbers
+                .into_iter()
+                .flatten()
+                .find_map(|devnum| inventory.covering(devnum));
             if let Some(disk) = disk {
                 usage.add(disk.devnum, Use::Mounted(mount.point));
             }
@@ -103,7 +109,9 @@ impl Usage {
             other => other?,
         };
         for line in swaps.iter().skip(1) {
-            let Some(path) = line.split_ascii_whitespace().next().map(unescape) else { continue };
+            let Some(path) = line.split_ascii_whitespace().next().map(unescape) else {
+                continue;
+            };
             if let Some(disk) = block_number_at(&path).and_then(|devnum| inventory.covering(devnum)) {
                 usage.add(disk.devnum, Use::Swap(path));
             }
@@ -138,10 +146,21 @@ impl Mount {
         let (head, tail) = line.split_once(" - ")?;
         let mut head = head.split_ascii_whitespace().skip(2);
         let (major, minor) = head.next()?.split_once(':')?;
-        let devnum = DevNum { major: major.parse().ok()?, minor: minor.parse().ok()? };
+        let devnum = DevNum {
+            major: major.parse().ok()?,
+            minor: minor.parse().ok()?,
+        };
         let point = unescape(head.nth(1)?);
-        let source = tail.split_ascii_whitespace().nth(1).map(unescape).unwrap_or_default();
-        Some(Mount { devnum, point, source })
+        let source = tail
+            .split_ascii_whitespace()
+            .nth(1)
+            .map(unescape)
+            .unwrap_or_default();
+        Some(Mount {
+            devnum,
+            point,
+            source,
+        })
     }
 }
 
@@ -156,7 +175,10 @@ fn block_number_at(path: &Path) -> Option<DevNum> {
 
 fn read_lines(path: PathBuf) -> Result<Vec<String>, UsageError> {
     match std::fs::read(&path) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()),
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes)
+            .lines()
+            .map(str::to_owned)
+            .collect()),
         Err(source) => Err(UsageError { path, source }),
     }
 }

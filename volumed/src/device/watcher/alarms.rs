@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use inotify::{Inotify, WatchMask};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::sockopt::{
-    set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, socket_error,
-};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, socket_error};
 use udev::{MonitorBuilder, MonitorSocket};
 
 use super::sequence::SequenceBook;
@@ -59,7 +57,9 @@ impl Subscriptions {
         let kernel = match config.alarms {
             Alarms::InotifyOnly => None,
             Alarms::All => listen(MonitorBuilder::new_kernel(), config.receive_buffer)
-                .inspect_err(|error| tracing::warn!(%error, "no kernel uevents: devices are watched by inotify"))
+                .inspect_err(
+                    |error| tracing::warn!(%error, "no kernel uevents: devices are watched by inotify"),
+                )
                 .ok(),
         };
         let inotify = watch_directories(&config.root);
@@ -73,7 +73,14 @@ impl Subscriptions {
         };
         let config = config.clone();
         let numbers = SequenceBook::after(highest);
-        let mut alarms = Subscriptions { kernel, udev: None, inotify, numbers, drops: 0, config };
+        let mut alarms = Subscriptions {
+            kernel,
+            udev: None,
+            inotify,
+            numbers,
+            drops: 0,
+            config,
+        };
         alarms.follow_udevd();
         Ok(alarms)
     }
@@ -97,14 +104,26 @@ impl Subscriptions {
         until: Instant,
         stats: &WatcherStats,
     ) -> io::Result<Hint> {
-        let until = self.numbers.next_verdict().map_or(until, |verdict| verdict.min(until));
+        let until = self
+            .numbers
+            .next_verdict()
+            .map_or(until, |verdict| verdict.min(until));
         // One millisecond more than asked for, so that the time has come when we look at the clock.
         let timeout = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
         let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
         let mut fds = vec![PollFd::from_borrowed_fd(wake, PollFlags::IN)];
-        let sockets = [self.kernel.as_ref().map(AsFd::as_fd), self.udev.as_ref().map(AsFd::as_fd)];
+        let sockets = [
+            self.kernel.as_ref().map(AsFd::as_fd),
+            self.udev.as_ref().map(AsFd::as_fd),
+        ];
         let inotify = self.inotify.as_ref().map(AsFd::as_fd);
-        fds.extend(sockets.into_iter().chain([inotify]).flatten().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        fds.extend(
+            sockets
+                .into_iter()
+                .chain([inotify])
+                .flatten()
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+        );
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -212,7 +231,10 @@ fn drain(socket: &MonitorSocket, mut each: impl FnMut(&udev::Event)) -> usize {
 
 fn readable(socket: &MonitorSocket) -> bool {
     let mut fds = [PollFd::new(socket, PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 

@@ -54,7 +54,15 @@ impl Engine {
         let inventory = timed_scan(&config, &shared).map_err(WatcherStartError::Scan)?;
         let (publisher, inventories) = watch::channel(Arc::new(inventory.clone()));
         let last_scan = Instant::now();
-        let mut engine = Engine { config, shared, alarms, publisher, last_scan, dirty: false, retry: None };
+        let mut engine = Engine {
+            config,
+            shared,
+            alarms,
+            publisher,
+            last_scan,
+            dirty: false,
+            retry: None,
+        };
         engine.plan_retry(&inventory);
         Ok((engine, inventories))
     }
@@ -83,8 +91,14 @@ impl Engine {
             SPACING
         } else {
             let expecting = self.shared.expecting.load(Ordering::SeqCst) > 0;
-            let regular = if expecting { self.config.expecting_interval } else { self.config.idle_interval };
-            self.retry.as_ref().map_or(regular, |retry| retry.interval.min(regular))
+            let regular = if expecting {
+                self.config.expecting_interval
+            } else {
+                self.config.idle_interval
+            };
+            self.retry
+                .as_ref()
+                .map_or(regular, |retry| retry.interval.min(regular))
         };
         self.last_scan + interval
     }
@@ -101,7 +115,11 @@ impl Engine {
             Err(error) => {
                 self.shared.stats.scan_failures.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, source = %error.source, "device scan failed: the last inventory stays");
-                let retry = Retry { interval: FAILED_INTERVAL, since: Instant::now(), unsettled: Vec::new() };
+                let retry = Retry {
+                    interval: FAILED_INTERVAL,
+                    since: Instant::now(),
+                    unsettled: Vec::new(),
+                };
                 self.retry = Some(retry);
             }
         }
@@ -121,8 +139,16 @@ impl Engine {
             _ => now,
         };
         let hope = now.duration_since(since) < UNSETTLED_LIMIT;
-        let interval = if hope { UNSETTLED_INTERVAL } else { self.config.idle_interval };
-        self.retry = Some(Retry { interval, since, unsettled: unsettled.clone() });
+        let interval = if hope {
+            UNSETTLED_INTERVAL
+        } else {
+            self.config.idle_interval
+        };
+        self.retry = Some(Retry {
+            interval,
+            since,
+            unsettled: unsettled.clone(),
+        });
     }
 }
 

@@ -66,7 +66,9 @@ impl InventoryFeed {
     pub async fn changed(&mut self) -> Result<Arc<Inventory>, WatcherDied> {
         match self.inventories.changed().await {
             Ok(()) => Ok(Arc::clone(&self.inventories.borrow_and_update())),
-            Err(_) => Err(WatcherDied { reason: "no more inventories".to_owned() }),
+            Err(_) => Err(WatcherDied {
+                reason: "no more inventories".to_owned(),
+            }),
         }
     }
 
@@ -103,9 +105,8 @@ impl InventoryFeed {
         let begun = self.shared.stats.begun.load(Ordering::SeqCst);
         self.shared.wanted.fetch_max(begun + 1, Ordering::SeqCst);
         self.shared.wake();
-        let fresh = |inventory: &Arc<Inventory>| {
-            (inventory.generation > begun).then(|| Arc::clone(inventory))
-        };
+        let fresh =
+            |inventory: &Arc<Inventory>| (inventory.generation > begun).then(|| Arc::clone(inventory));
         Ok(self.wait_for(fresh, deadline).await?)
     }
 
@@ -114,7 +115,9 @@ impl InventoryFeed {
     pub fn expect_change(&self) -> ChangeExpected {
         self.shared.expecting.fetch_add(1, Ordering::SeqCst);
         self.shared.wake();
-        ChangeExpected { shared: Arc::clone(&self.shared) }
+        ChangeExpected {
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// The watcher's counters.

@@ -162,10 +162,19 @@ impl Watcher {
             .map_err(thread_error)?;
         let inventories = match ready.recv() {
             Ok(started) => started?,
-            Err(_) => return Err(thread_error(std::io::Error::other("it ended before it was ready"))),
+            Err(_) => {
+                return Err(thread_error(std::io::Error::other(
+                    "it ended before it was ready",
+                )));
+            }
         };
         let feed = InventoryFeed::new(inventories, Arc::clone(&shared));
-        let watcher = Watcher { shared, feed: feed.clone(), life, thread: Some(thread) };
+        let watcher = Watcher {
+            shared,
+            feed: feed.clone(),
+            life,
+            thread: Some(thread),
+        };
         Ok((watcher, feed))
     }
 
@@ -185,10 +194,16 @@ impl Watcher {
     pub fn died(&self) -> impl Future<Output = WatcherDied> + Send + use<> {
         let mut life = self.life.clone();
         async move {
-            match life.wait_for(|life| *life != Life::Running).await.map(|life| life.clone()) {
+            match life
+                .wait_for(|life| *life != Life::Running)
+                .await
+                .map(|life| life.clone())
+            {
                 Ok(Life::Died(died)) => died,
                 Ok(_) => std::future::pending().await,
-                Err(_) => WatcherDied { reason: "its thread vanished".to_owned() },
+                Err(_) => WatcherDied {
+                    reason: "its thread vanished".to_owned(),
+                },
             }
         }
     }
@@ -250,7 +265,10 @@ fn live(
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("it panicked: {}", text.unwrap_or("without a word"))
 }
 

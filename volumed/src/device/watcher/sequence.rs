@@ -34,7 +34,10 @@ struct Missing {
 impl SequenceBook {
     /// A book that begins after event `highest`, the last one sent before we listened.
     pub(super) fn after(highest: u64) -> SequenceBook {
-        SequenceBook { highest, missing: Vec::new() }
+        SequenceBook {
+            highest,
+            missing: Vec::new(),
+        }
     }
 
     /// Notes that event `number` has come. Says whether others before it are missing now that were not before.
@@ -53,7 +56,10 @@ impl SequenceBook {
         if number <= self.highest {
             return false;
         }
-        self.missing.push(Missing { numbers: self.highest + 1..=number, since: now });
+        self.missing.push(Missing {
+            numbers: self.highest + 1..=number,
+            since: now,
+        });
         self.highest = number;
         true
     }
@@ -78,11 +84,18 @@ impl SequenceBook {
     }
 
     fn came_late(&mut self, number: u64) {
-        let Some(at) = self.missing.iter().position(|missing| missing.numbers.contains(&number)) else { return };
+        let Some(at) = self
+            .missing
+            .iter()
+            .position(|missing| missing.numbers.contains(&number))
+        else {
+            return;
+        };
         let Missing { numbers, since } = self.missing.swap_remove(at);
         let rest = [*numbers.start()..=number - 1, number + 1..=*numbers.end()];
         let rest = rest.into_iter().filter(|range| !range.is_empty());
-        self.missing.extend(rest.map(|numbers| Missing { numbers, since }));
+        self.missing
+            .extend(rest.map(|numbers| Missing { numbers, since }));
     }
 }
 
