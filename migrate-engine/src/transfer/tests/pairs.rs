@@ -155,7 +155,14 @@ fn qemu_nbd_raw_and_qcow2() {
         let image = directory.path().join("image");
         let (from, to) = (raw.to_str().unwrap(), image.to_str().unwrap());
         run("qemu-img", &["convert", "-f", "raw", "-O", format, from, to]);
-        let arguments = ["--read-only", "--format", format, "--shared", shared];
+        let arguments = [
+            "--persistent",
+            "--read-only",
+            "--format",
+            format,
+            "--shared",
+            shared,
+        ];
         let server = Server::qemu_nbd(directory.path(), &arguments, &image);
         let source = server.connect(NbdOptions::default());
         let report = check_to_loop_device(directory.path(), &source, &raw);
@@ -174,10 +181,7 @@ fn nbd_server_with_simple_replies() {
     random_image(&image, 10 << 20, 5);
     let server = Server::nbd_server(directory.path(), &image, "readonly = true");
     // Undaemonised it serves one client at a time, yet it claims multi-conn.
-    let source = server.connect(NbdOptions {
-        connections: 1,
-        ..NbdOptions::default()
-    });
+    let source = server.connect(NbdOptions::default());
     let report = check_to_loop_device(directory.path(), &source, &image);
     assert_eq!(report.extent_knowledge, ExtentKnowledge::Hidden);
 }
@@ -237,12 +241,9 @@ fn the_tail_can_be_left_alone() {
     assert!(after[before.len()..].iter().all(|byte| *byte == 0xaa));
 }
 
-fn check_through_server(server: &Server, image: &Path, backing: &Path, target_size: u64, connections: usize) {
+fn check_through_server(server: &Server, image: &Path, backing: &Path, target_size: u64) {
     let source = local(image, InitialContent::Unknown);
-    let target = server.connect(NbdOptions {
-        connections,
-        ..NbdOptions::default()
-    });
+    let target = server.connect(NbdOptions::default());
     assert_eq!(BlockWrite::size(&target), target_size);
     let report = moved(&source, &target);
     assert!(verified(&target, &report.digest).is_equal());
@@ -257,61 +258,45 @@ fn to_nbd_targets() {
     }
     let target_size = SIZE.next_multiple_of(4096) + (2 << 20);
     type Start = fn(&Path, &Path) -> Server;
-    let servers: [(&str, Start, usize); 7] = [
-        (
-            "nbdkit",
-            |d, b| Server::nbdkit(d, &["file", b.to_str().unwrap()]),
-            4,
-        ),
-        (
-            "nbdkit without zeroing",
-            |d, b| Server::nbdkit(d, &["--filter=nozero", "file", b.to_str().unwrap()]),
-            4,
-        ),
-        (
-            "nbdkit with 4 KiB blocks",
-            |d, b| {
-                let policy = [
-                    "blocksize-minimum=4096",
-                    "blocksize-preferred=4096",
-                    "blocksize-maximum=128K",
-                ];
-                let file = [
-                    "--filter=blocksize-policy",
-                    "file",
-                    b.to_str().unwrap(),
-                    "blocksize-error-policy=error",
-                ];
-                Server::nbdkit(d, &[&file[..], &policy[..]].concat())
-            },
-            4,
-        ),
-        (
-            "nbdkit by FUA",
-            |d, b| {
-                Server::nbdkit(
-                    d,
-                    &["--filter=fua", "file", b.to_str().unwrap(), "fuamode=emulate"],
-                )
-            },
-            4,
-        ),
-        (
-            "qemu-nbd",
-            |d, b| Server::qemu_nbd(d, &["--format=raw", "--shared=8"], b),
-            4,
-        ),
-        ("qemu-storage-daemon", |d, b| Server::storage_daemon(d, b), 4),
-        ("nbd-server", |d, b| Server::nbd_server(d, b, "flush = true"), 1),
+    let servers: [(&str, Start); 7] = [
+        ("nbdkit", |d, b| Server::nbdkit(d, &["file", b.to_str().unwrap()])),
+        ("nbdkit without zeroing", |d, b| {
+            Server::nbdkit(d, &["--filter=nozero", "file", b.to_str().unwrap()])
+        }),
+        ("nbdkit with 4 KiB blocks", |d, b| {
+            let policy = [
+                "blocksize-minimum=4096",
+                "blocksize-preferred=4096",
+                "blocksize-maximum=128K",
+            ];
+            let file = [
+                "--filter=blocksize-policy",
+                "file",
+                b.to_str().unwrap(),
+                "blocksize-error-policy=error",
+            ];
+            Server::nbdkit(d, &[&file[..], &policy[..]].concat())
+        }),
+        ("nbdkit by FUA", |d, b| {
+            Server::nbdkit(
+                d,
+                &["--filter=fua", "file", b.to_str().unwrap(), "fuamode=emulate"],
+            )
+        }),
+        ("qemu-nbd", |d, b| {
+            Server::qemu_nbd(d, &["--persistent", "--format=raw", "--shared=8"], b)
+        }),
+        ("qemu-storage-daemon", |d, b| Server::storage_daemon(d, b)),
+        ("nbd-server", |d, b| Server::nbd_server(d, b, "flush = true")),
     ];
-    for (seed, (name, start, connections)) in (20u64..).zip(servers) {
+    for (seed, (name, start)) in (20u64..).zip(servers) {
         eprintln!("target: {name}");
         let directory = tempdir().unwrap();
         let (image, backing) = (directory.path().join("image"), directory.path().join("backing"));
         random_image(&image, SIZE, seed);
         dirty_file(&backing, target_size);
         let server = start(directory.path(), &backing);
-        check_through_server(&server, &image, &backing, target_size, connections);
+        check_through_server(&server, &image, &backing, target_size);
     }
 }
 
@@ -325,10 +310,7 @@ fn a_flush_that_nobody_offers_is_said() {
     random_image(&image, 1 << 20, 9);
     dirty_file(&backing, 1 << 20);
     let server = Server::nbd_server(directory.path(), &backing, "");
-    let target = server.connect(NbdOptions {
-        connections: 1,
-        ..NbdOptions::default()
-    });
+    let target = server.connect(NbdOptions::default());
     let report = moved(&local(&image, InitialContent::Unknown), &target);
     assert_eq!(report.durability, Durability::NotOffered);
 }
@@ -343,7 +325,7 @@ fn a_server_that_ends_with_its_last_client_survives_until_the_verification() {
     random_image(&image, 3 << 20, 10);
     dirty_file(&backing, 3 << 20);
     let server = Server::qemu_nbd(directory.path(), &["--format=raw"], &backing);
-    check_through_server(&server, &image, &backing, 3 << 20, 4);
+    check_through_server(&server, &image, &backing, 3 << 20);
 }
 
 #[test]
