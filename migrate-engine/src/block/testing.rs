@@ -213,7 +213,7 @@ impl Server {
         let socket = directory.join("nbd-server.sock");
         let config = directory.join("nbd-server.conf");
         let text = format!(
-            "[generic]\nunixsock = {}\nport = 0\nlistenaddr = 127.0.0.1\n[disk]\nexportname = {}\n{settings}\n",
+            "[generic]\nunixsock = {}\n[disk]\nexportname = {}\n{settings}\n",
             socket.display(),
             image.display()
         );
