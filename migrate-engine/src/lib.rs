@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The migration engine: moves virtual machines' disks into volumes; a thin client of the volume daemon.
+
+pub mod process;
+pub mod source;

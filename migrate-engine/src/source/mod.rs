@@ -1,0 +1,1 @@
+//! Where disks come from: image files, OVA and OVF packages, NBD exports.
