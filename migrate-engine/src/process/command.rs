@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Child;
 
 use super::capture::{Captured, Tail, head};
+use super::child::OwnedChild;
 use super::{Daemon, ProcessError, spawn};
 
 /// A program of the system and the Debian package that brings it.
@@ -148,7 +148,7 @@ impl Command {
         Ok(Daemon::new(self.program(), child))
     }
 
-    async fn follow(&self, child: &mut Child, tail: &Mutex<Tail>) -> Result<Output, ProcessError> {
+    async fn follow(&self, child: &mut OwnedChild, tail: &Mutex<Tail>) -> Result<Output, ProcessError> {
         let stdout = child
             .stdout
             .take()
@@ -202,13 +202,13 @@ impl Command {
     }
 
     /// Kills and reaps. A child that is gone already is what we want.
-    async fn kill(&self, child: &mut Child) {
+    async fn kill(&self, child: &mut OwnedChild) {
         if let Err(error) = child.kill().await {
             tracing::debug!(program = self.tool.program, %error, "killing a child that would not be killed");
         }
     }
 
-    async fn spawn(&self, stdout: Stdio) -> Result<Child, ProcessError> {
+    async fn spawn(&self, stdout: Stdio) -> Result<OwnedChild, ProcessError> {
         let mut command = tokio::process::Command::new(self.tool.program);
         command.args(&self.arguments).env_clear().env("LC_ALL", "C");
         if let Some(path) = std::env::var_os("PATH") {

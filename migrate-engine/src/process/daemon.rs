@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal};
-use tokio::process::Child;
 use tokio::task::JoinHandle;
 
 use super::ProcessError;
 use super::capture::Tail;
+use super::child::OwnedChild;
 use super::command::drain;
 
 /// A running companion. Dropping it kills it with `SIGKILL`; [`Daemon::stop`] asks first.
@@ -19,13 +19,13 @@ use super::command::drain;
 #[derive(Debug)]
 pub struct Daemon {
     program: String,
-    child: Child,
+    child: OwnedChild,
     tail: Arc<Mutex<Tail>>,
     reader: JoinHandle<()>,
 }
 
 impl Daemon {
-    pub(super) fn new(program: String, mut child: Child) -> Self {
+    pub(super) fn new(program: String, mut child: OwnedChild) -> Self {
         let tail = Arc::new(Mutex::new(Tail::default()));
         let stderr = child
             .stderr

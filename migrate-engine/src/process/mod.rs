@@ -11,6 +11,7 @@
 //! by one thread that lives as long as the process does.
 
 mod capture;
+mod child;
 mod command;
 mod daemon;
 mod error;

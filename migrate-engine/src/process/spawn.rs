@@ -6,20 +6,20 @@ use std::sync::OnceLock;
 use std::sync::mpsc;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal};
-use tokio::process::Child;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::child::OwnedChild;
 use super::command::Limits;
 
 struct Request {
     command: tokio::process::Command,
     runtime: Handle,
-    answer: oneshot::Sender<io::Result<Child>>,
+    answer: oneshot::Sender<io::Result<OwnedChild>>,
 }
 
 /// Starts `command` on the spawner thread. The child is killed when the returned handle is dropped.
-pub(super) async fn spawn(mut command: tokio::process::Command, limits: Limits) -> io::Result<Child> {
+pub(super) async fn spawn(mut command: tokio::process::Command, limits: Limits) -> io::Result<OwnedChild> {
     prepare(&mut command, limits);
     let (answer, started) = oneshot::channel();
     let request = Request {
@@ -58,7 +58,10 @@ fn serve(queue: &mpsc::Receiver<Request>) {
     {
         let _in_runtime = runtime.enter();
         // Where nobody waits any more, the child comes back here and dies by its kill-on-drop.
-        drop(answer.send(command.spawn()));
+        let child = command
+            .spawn()
+            .map(|child| OwnedChild::new(child, runtime.clone()));
+        drop(answer.send(child));
     }
 }
 

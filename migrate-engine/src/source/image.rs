@@ -36,11 +36,15 @@ pub(super) struct Image {
 /// An image as far as its own headers tell.
 struct Parsed {
     format: Format,
+    label: String,
     node: Value,
+    /// The node without the images that it builds on: qemu-img looks at one image at a time.
+    lone: Value,
     stamps: Vec<Stamp>,
     /// The extents beside a VMDK descriptor: qemu must see exactly these.
     layout: Option<vmdk::Layout>,
-    has_backing: bool,
+    /// The image it builds on.
+    below: Option<Box<Parsed>>,
     notes: Vec<String>,
 }
 
@@ -53,13 +57,13 @@ pub(super) async fn inspect(
     expect: Expect,
     options: &Options,
 ) -> Result<Image, SourceError> {
-    let label = file.label.clone();
     let backing = options.backing;
     let parsed = blocking::run(move |_| parse(&file, &expect, backing, 0)).await?;
-    let info = qemu::info(&parsed.node, parsed.format, &label, options).await?;
-    compare(&info, &parsed, &label)?;
-    if options.check == ImageCheck::Check && parsed.format != Format::Raw {
-        qemu::check(&parsed.node, parsed.format, &label, options).await?;
+    let capacity = open_in_qemu(&parsed, options).await?;
+    let mut below = parsed.below.as_deref();
+    while let Some(image) = below {
+        open_in_qemu(image, options).await?;
+        below = image.below.as_deref();
     }
     let Parsed {
         format,
@@ -70,11 +74,21 @@ pub(super) async fn inspect(
     } = parsed;
     Ok(Image {
         format,
-        capacity: info.virtual_size,
+        capacity,
         node,
         stamps,
         notes,
     })
+}
+
+/// Lets qemu look at one image; gives its size in bytes.
+async fn open_in_qemu(parsed: &Parsed, options: &Options) -> Result<u64, SourceError> {
+    let info = qemu::info(&parsed.lone, parsed.format, &parsed.label, options).await?;
+    compare(&info, parsed)?;
+    if options.check == ImageCheck::Check && parsed.format != Format::Raw {
+        qemu::check(&parsed.lone, parsed.format, &parsed.label, options).await?;
+    }
+    Ok(info.virtual_size)
 }
 
 /// Reads the headers and refuses what leads to other files. `depth` counts the images built on this one.
@@ -85,13 +99,13 @@ fn parse(file: &SourceFile, expect: &Expect, backing: Backing, depth: usize) -> 
         return Err(SourceError::unsupported(&file.label, what));
     }
     let mut stamps = vec![file.stamp()];
-    let (mut under, mut layout) = (None, None);
+    let (mut below, mut layout) = (None, None);
     match format {
         Format::Qcow2 => {
             if let Some(name) = qcow2::header(file)?.backing {
-                let below = open_backing(file, &name, backing, depth)?;
-                stamps.extend(below.stamps);
-                under = Some(below.node);
+                let under = open_backing(file, &name, backing, depth)?;
+                stamps.extend(under.stamps.iter().cloned());
+                below = Some(Box::new(under));
             }
         }
         Format::Vmdk => {
@@ -102,14 +116,17 @@ fn parse(file: &SourceFile, expect: &Expect, backing: Backing, depth: usize) -> 
         Format::Vhd => vhd::check(file)?,
         Format::Raw | Format::Vhdx => {}
     }
-    let has_backing = under.is_some();
+    let lone = qemu::image_node(format, qemu::bytes_node(file), None);
+    let under = below.as_deref().map(|below: &Parsed| below.node.clone());
     let node = qemu::image_node(format, qemu::bytes_node(file), under);
     Ok(Parsed {
         format,
+        label: file.label.clone(),
         node,
+        lone,
         stamps,
         layout,
-        has_backing,
+        below,
         notes,
     })
 }
@@ -176,7 +193,8 @@ fn open_backing(
 }
 
 /// Holds what qemu saw against what we read: where the two differ, an image meant to fool one of us.
-fn compare(info: &qemu::Info, parsed: &Parsed, label: &str) -> Result<(), SourceError> {
+fn compare(info: &qemu::Info, parsed: &Parsed) -> Result<(), SourceError> {
+    let label = &parsed.label;
     let contradiction = |what: &str| {
         Err(SourceError::corrupt(
             label,
@@ -187,14 +205,12 @@ fn compare(info: &qemu::Info, parsed: &Parsed, label: &str) -> Result<(), Source
         return contradiction("another format");
     }
     if info.data_file().is_some() {
-        return Err(SourceError::DataFile {
-            image: label.to_owned(),
-        });
+        return Err(SourceError::DataFile { image: label.clone() });
     }
-    if info.backing.is_some() && !parsed.has_backing {
+    if info.backing.is_some() && parsed.below.is_none() {
         let backing = name::printable(info.backing.as_deref().unwrap_or_default());
         return Err(SourceError::BackingFile {
-            image: label.to_owned(),
+            image: label.clone(),
             backing,
         });
     }

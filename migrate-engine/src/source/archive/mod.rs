@@ -125,6 +125,10 @@ pub(super) fn members(archive: &impl ReadAt, limit: usize) -> Result<Vec<Member>
         if let b'x' | b'g' = kind {
             let told = extended::read(archive, offset, size)?;
             offset = end_of(archive, offset, size, "an extended header")?;
+            if kind == b'g' && told.is_some() {
+                let reason = "it gives a size to all members that follow".to_owned();
+                return Err(ArchiveError::Extended { offset, reason });
+            }
             if kind == b'x' && extended.replace(told).is_some() {
                 return Err(ArchiveError::Extended {
                     offset,
@@ -199,13 +203,9 @@ fn verify_checksum(header: &[u8; 512], offset: u64) -> Result<(), ArchiveError> 
 fn number(field: &[u8], offset: u64) -> Result<u64, ArchiveError> {
     let damaged = |what| ArchiveError::Damaged { offset, what };
     if field[0] == 0x80 {
-        let (high, low) = field[1..].split_at(field.len() - 9);
-        if high.iter().any(|byte| *byte != 0) {
-            return Err(damaged("a number is too large"));
-        }
-        return Ok(u64::from_be_bytes(
-            low.try_into().expect("the last eight bytes of the field"),
-        ));
+        let shifted = |value: u64, byte: &u8| Some(value.checked_mul(256)? | u64::from(*byte));
+        let value = field[1..].iter().try_fold(0, shifted);
+        return value.ok_or_else(|| damaged("a number is too large"));
     }
     let text = field
         .split(|byte| *byte == 0)

@@ -602,6 +602,7 @@ async fn bombs_are_refused_and_leave_nothing() {
     .await;
     assert!(matches!(error, SourceError::NoSpace { .. }), "{error:?}");
     bench.options.limits.scratch_reserve = 0;
+    bench.options.limits.unpack_ratio = 10_000;
     let broken = [
         &entry("x.ovf", document(1 << 30).as_bytes())[..],
         &entry("d.gz", &bomb[..bomb.len() / 2]),
