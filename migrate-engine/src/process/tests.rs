@@ -184,3 +184,43 @@ fn a_child_outlives_the_thread_that_asked_for_it() {
         "the child died with the thread: {ended:?}"
     );
 }
+
+const ORPHAN_MAKER: &str = "PROCESS_TEST_MAKES_AN_ORPHAN";
+
+/// Not a test of its own: the process that the next test starts, and kills.
+#[tokio::test]
+async fn parent_to_be_killed() {
+    if std::env::var_os(ORPHAN_MAKER).is_none() {
+        return;
+    }
+    let daemon = sh("exec sleep 600").daemon().await.unwrap();
+    println!("\nchild {}", daemon.id().unwrap());
+    std::future::pending::<()>().await;
+}
+
+#[test]
+fn children_die_when_we_are_killed() {
+    use std::io::{BufRead, BufReader};
+    let mut parent = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "process::tests::parent_to_be_killed", "--nocapture"])
+        .env(ORPHAN_MAKER, "1")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(parent.stdout.take().unwrap()).lines();
+    let told = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("child ")?.parse::<u32>().ok());
+    let alive = told.is_some_and(lives);
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    assert!(alive, "the child ran before: {told:?}");
+    // An orphan is reaped by whoever inherits it; until then it is a zombie, which runs no more.
+    wait_until("death of the orphan", || !told.is_some_and(runs));
+}
+
+fn runs(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, state)| !state.starts_with('Z'))
+}

@@ -270,3 +270,58 @@ async fn an_nbd_export_is_passed_through() {
     );
     served.stop().await.unwrap();
 }
+
+/// A loop device, detached when dropped.
+struct Loop(String);
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let detached = std::process::Command::new("losetup")
+            .args(["-d", &self.0])
+            .status();
+        assert!(std::thread::panicking() || detached.is_ok_and(|status| status.success()));
+    }
+}
+
+#[tokio::test]
+async fn a_block_device_is_a_raw_disk_and_nothing_else() {
+    if tools_missing() {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() {
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+            "root is missing in CI"
+        );
+        eprintln!("SKIPPED: loop devices need root");
+        return;
+    }
+    let bench = Bench::new();
+    let raw = bench.raw("disk.raw", SIZE, 11);
+    let qcow2 = bench.image(&raw, "a.qcow2", &["qcow2"]);
+    let attach = |file: &std::path::Path| {
+        let output = std::process::Command::new("losetup")
+            .args(["-f", "-r", "--show"])
+            .arg(file)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Loop(String::from_utf8(output.stdout).unwrap().trim().to_owned())
+    };
+    let device = attach(&raw);
+    let machine = bench
+        .open(&device.0)
+        .await
+        .unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert_eq!(machine.disks[0].capacity_bytes, Some(SIZE as u64));
+    bench.assert_serves(&machine.disks[0], &raw).await;
+    let image = attach(&qcow2);
+    assert!(matches!(
+        bench.refused(&image.0).await,
+        SourceError::Unsupported { .. }
+    ));
+}
