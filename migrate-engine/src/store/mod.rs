@@ -71,17 +71,7 @@ impl Store {
         let mut conn = Connection::open(path)?;
         conn.busy_timeout(std::time::Duration::from_secs(10))?;
         conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
-        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let found: i64 = tx.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-        match found {
-            0 => {
-                tx.execute_batch(SCHEMA)?;
-                tx.execute_batch(&format!("PRAGMA user_version = {VERSION}"))?;
-                tx.commit()?;
-            }
-            VERSION => {}
-            found => return Err(StoreError::Newer { path: path.to_owned(), found }),
-        }
+        prepare(&mut conn, path)?;
         Ok(Self { conn: Mutex::new(conn) })
     }
 
@@ -154,6 +144,19 @@ impl Store {
         let sql = "UPDATE nbd_exports SET withdrawn_at = ?2 WHERE volume_id = ?1 AND withdrawn_at IS NULL";
         self.conn.lock().execute(sql, [volume, &Timestamp::now().to_string()])?;
         Ok(())
+    }
+}
+
+fn prepare(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    match tx.query_row("PRAGMA user_version", [], |r| r.get(0))? {
+        0 => {
+            tx.execute_batch(SCHEMA)?;
+            tx.execute_batch(&format!("PRAGMA user_version = {VERSION}"))?;
+            Ok(tx.commit()?)
+        }
+        VERSION => Ok(()),
+        found => Err(StoreError::Newer { path: path.to_owned(), found }),
     }
 }
 
