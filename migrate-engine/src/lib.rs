@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The migration engine: moves virtual machines' disks into volumes.
+
+pub mod block;
+pub mod transfer;

@@ -15,6 +15,7 @@ pub mod store;
 pub mod auth;
 pub mod operation;
 
+pub mod reconcile;
 pub mod api;
 
 pub mod app;

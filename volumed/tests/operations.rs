@@ -1,5 +1,7 @@
 //! Operations from admission to the kernel and back, on real loop devices.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -1,1 +1,108 @@
-fn main() {}
+//! The project's own commands: `cargo xtask test`, `demo`, `bench` and `install-deps`.
+
+mod bench;
+mod command;
+mod console;
+mod demo;
+mod deps;
+mod root;
+mod run;
+mod test;
+mod wait;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::deps::Consent;
+
+/// Commands of the volumed project; each says what it does and leaves nothing behind.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing, then run every check and every test there is.
+    Test(TestArgs),
+    /// Migrate a disk image and an OVA on this machine, before your eyes.
+    Demo(DemoArgs),
+    /// Measure against the tools people use today.
+    #[command(subcommand)]
+    Bench(BenchTask),
+    /// Install the system packages that building, testing and the demo need.
+    InstallDeps(InstallArgs),
+    /// Print what the machine has now of the things a run could leave behind.
+    #[command(hide = true)]
+    Snapshot { run_dir: PathBuf },
+    /// Wait for the end of the run that holds standard input, then remove what it left.
+    #[command(hide = true)]
+    Sweep { run_dir: PathBuf },
+}
+
+#[derive(Args)]
+struct InstallArgs {
+    /// Install missing system packages without asking (so does CI=true).
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl InstallArgs {
+    fn consent(&self) -> Consent {
+        if self.yes || workspace::in_ci() {
+            Consent::Given
+        } else {
+            Consent::Ask
+        }
+    }
+}
+
+#[derive(Args)]
+struct TestArgs {
+    #[command(flatten)]
+    install: InstallArgs,
+    /// Passed on to `cargo nextest run` (or `cargo test`): run only these tests, without the other checks.
+    #[arg(last = true)]
+    selection: Vec<String>,
+}
+
+#[derive(Args)]
+struct DemoArgs {
+    #[command(flatten)]
+    install: InstallArgs,
+    /// The binaries are built already.
+    #[arg(long, hide = true)]
+    built: bool,
+}
+
+#[derive(Subcommand)]
+enum BenchTask {
+    /// Our copy, `qemu-img convert` and `nbdcopy`: same image, same kind of target, interleaved.
+    Copy(bench::CopyArgs),
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            console::error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
+    match task {
+        Task::Test(args) => test::run(args.install.consent(), &args.selection),
+        Task::Demo(args) => demo::run(args.install.consent(), args.built),
+        Task::Bench(BenchTask::Copy(args)) => bench::copy(&args),
+        Task::InstallDeps(args) => deps::ensure(args.consent()).map(|()| ExitCode::SUCCESS),
+        Task::Snapshot { run_dir } => run::print_snapshot(&run_dir),
+        Task::Sweep { run_dir } => run::sweep_after_end(&run_dir),
+    }
+}

@@ -17,15 +17,25 @@
 //!
 //! *Reads* change nothing and answer wholly or not at all: a listing that is cut short is an error, not a short listing.
 
+#[doc(hidden)]
+pub mod conformance;
 mod error;
+mod faulty;
+mod layer;
 mod local;
+mod metered;
+mod retry;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 pub use error::{Cause, CloudError};
+pub use faulty::{Fault, FaultScript, Faulty, Gate};
+pub use layer::{Attempt, Layer, Layered, Method};
 pub use local::{LocalCloud, LocalConfig, LocalOpenError};
+pub use metered::{CallObserver, Metered};
+pub use retry::{Retry, RetryPolicy};
 
 use crate::model::{Bytes, Identity};
 

@@ -6,6 +6,8 @@
 
 mod correlator;
 mod disk;
+#[cfg(test)]
+mod fake_tree;
 mod identity;
 mod ioctl;
 mod openers;

@@ -65,7 +65,7 @@ fn has_open(process: &Path, disk: &Disk) -> bool {
 /// The number of the block device behind a descriptor link; asks no file server that may not answer.
 fn block_number_behind(link: &Path) -> Option<DevNum> {
     let stat = statx(CWD, link, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE).ok()?;
-    (FileType::from_raw_mode(stat.stx_mode.into()) == FileType::BlockDevice).then(|| DevNum {
+    (FileType::from_raw_mode(stat.stx_mode.into()) == FileType::BlockDevice).then_some(DevNum {
         major: stat.stx_rdev_major,
         minor: stat.stx_rdev_minor,
     })

@@ -349,7 +349,3 @@ fn io_error(action: &'static str, node: &Path, source: io::Error) -> PinError {
         _ => PinError::Io { action, node, source },
     }
 }
-
-#[cfg(test)]
-#[path = "pin_tests.rs"]
-mod tests;

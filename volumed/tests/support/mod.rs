@@ -1,6 +1,11 @@
 //! A daemon's inside on real loop devices: store, embedded provider, watcher and operations in one process.
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up must fail loudly"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -102,3 +102,55 @@ impl Drop for Interest {
         self.0.0.store(true, Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    const VOLUME: Uuid = Uuid::from_u128(1);
+
+    #[test]
+    fn nobody_waits_for_long_work() {
+        let (claims, (ticket, _interest)) = (Claims::default(), Ticket::issue());
+        let long = claims
+            .claim(VOLUME, Work::Long("copying"), &ticket)
+            .expect("it is free");
+        assert_eq!(claims.long_work(VOLUME), Some("copying"));
+        let refused = claims
+            .claim(VOLUME, Work::Short, &ticket)
+            .expect_err("it is busy");
+        assert_eq!(refused.kind(), "conflict");
+        claims
+            .claim(Uuid::from_u128(2), Work::Short, &ticket)
+            .expect("another volume is free");
+        drop(long);
+        assert_eq!(claims.long_work(VOLUME), None);
+        claims
+            .claim(VOLUME, Work::Short, &ticket)
+            .expect("it is free again");
+    }
+
+    #[test]
+    fn a_call_that_nobody_wants_any_more_never_begins() {
+        let claims = Claims::default();
+        let (ticket, interest) = Ticket::issue();
+        let (gone, gone_interest) = Ticket::issue();
+        let first = claims.claim(VOLUME, Work::Short, &ticket).expect("it is free");
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| claims.claim(VOLUME, Work::Short, &gone).map(drop));
+            drop(gone_interest);
+            drop(first);
+            let never = waiting
+                .join()
+                .expect("no panic")
+                .expect_err("its caller has gone");
+            assert!(never.is_transient(), "{never}");
+        });
+        claims
+            .claim(VOLUME, Work::Short, &ticket)
+            .expect("nothing is left held");
+        drop(interest);
+    }
+}

@@ -1,0 +1,152 @@
+//! Aligned buffers from a fixed pool: the memory bound of a transfer.
+
+use std::ops::{Deref, DerefMut, Range};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+type FreeList = Arc<Mutex<Vec<Memory>>>;
+
+/// A fixed number of equal, aligned buffers; a dropped buffer returns by itself.
+#[derive(Debug, Clone)]
+pub struct BufferPool {
+    free: FreeList,
+}
+
+/// One buffer, exclusively held. Its content is whatever the last user left.
+#[derive(Debug)]
+pub struct Buffer {
+    memory: Option<Memory>,
+    home: FreeList,
+}
+
+/// A shared, read-only part of a buffer; the buffer returns to its pool with the last slice.
+#[derive(Debug, Clone)]
+pub struct BufferSlice {
+    buffer: Arc<Buffer>,
+    range: Range<usize>,
+}
+
+/// Heap memory with an aligned window in it.
+#[derive(Debug)]
+struct Memory {
+    bytes: Vec<u8>,
+    window: Range<usize>,
+}
+
+impl BufferPool {
+    /// `count` buffers of `length` bytes whose addresses are multiples of `alignment` (a power of two).
+    /// The kernel gives the memory as it is touched.
+    pub fn new(count: usize, length: usize, alignment: usize) -> Self {
+        let free = (0..count).map(|_| Memory::new(length, alignment)).collect();
+        Self {
+            free: Arc::new(Mutex::new(free)),
+        }
+    }
+
+    /// A free buffer, or nothing where all are in use.
+    pub fn take(&self) -> Option<Buffer> {
+        let memory = self.free.lock().pop()?;
+        Some(Buffer {
+            memory: Some(memory),
+            home: Arc::clone(&self.free),
+        })
+    }
+}
+
+impl Memory {
+    fn new(length: usize, alignment: usize) -> Self {
+        let bytes = vec![0; length + alignment];
+        let start = bytes.as_ptr().align_offset(alignment);
+        // `align_offset` may give up with usize::MAX; an unaligned window is slower, not wrong.
+        let start = if start <= alignment { start } else { 0 };
+        Self {
+            bytes,
+            window: start..start + length,
+        }
+    }
+}
+
+impl Buffer {
+    /// Shares a part of the buffer for writing it out.
+    pub fn share(self, range: Range<usize>) -> BufferSlice {
+        assert!(
+            range.start <= range.end && range.end <= self.len(),
+            "a slice lies inside its buffer"
+        );
+        BufferSlice {
+            buffer: Arc::new(self),
+            range,
+        }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let memory = self.memory.as_ref().expect("memory leaves a buffer only on drop");
+        &memory.bytes[memory.window.clone()]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let memory = self.memory.as_mut().expect("memory leaves a buffer only on drop");
+        &mut memory.bytes[memory.window.clone()]
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            self.home.lock().push(memory);
+        }
+    }
+}
+
+impl BufferSlice {
+    /// A part of this part; `range` counts from the start of the whole buffer.
+    pub fn with_range(&self, range: Range<usize>) -> Self {
+        assert!(
+            range.start <= range.end && range.end <= self.buffer.len(),
+            "a slice lies inside its buffer"
+        );
+        Self {
+            buffer: Arc::clone(&self.buffer),
+            range,
+        }
+    }
+}
+
+impl Deref for BufferSlice {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.buffer[self.range.clone()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BufferPool;
+
+    #[test]
+    fn buffers_are_aligned_bounded_and_return() {
+        let pool = BufferPool::new(2, 8192, 4096);
+        let first = pool.take().unwrap();
+        let second = pool.take().unwrap();
+        assert_eq!(first.as_ptr() as usize % 4096, 0);
+        assert_eq!(first.len(), 8192);
+        assert!(pool.take().is_none());
+        drop(second);
+        let slice = first.share(0..100);
+        let other = slice.with_range(100..200);
+        drop(slice);
+        let again = pool.take().unwrap();
+        assert!(pool.take().is_none(), "a slice keeps its buffer");
+        drop(other);
+        assert!(pool.take().is_some());
+        drop(again);
+    }
+}

@@ -1,0 +1,263 @@
+//! The negotiation: fixed newstyle, structured replies, `base:allocation`, and `GO`.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use super::error::{NbdError, printable};
+use super::wire::{self, Abilities};
+
+/// Replies to one option that we are ready to hear before its end.
+const MOST_REPLIES: usize = 64;
+const LARGEST_MINIMUM_BLOCK: u32 = 64 << 10;
+
+/// What both sides agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// Size of the export in bytes.
+    pub(super) size: u64,
+    pub(super) abilities: Abilities,
+    /// Requests have to be aligned to this.
+    pub(super) minimum_block: u32,
+    /// Most bytes of data in one request.
+    pub(super) largest_payload: u32,
+    pub(super) structured_replies: bool,
+    /// The server's number for `base:allocation`, where it has it.
+    pub(super) allocation_context: Option<u32>,
+}
+
+struct OptionReply {
+    kind: u32,
+    payload: Vec<u8>,
+}
+
+struct Handshake<'a, S> {
+    stream: &'a mut S,
+    patience: Duration,
+    export: &'a str,
+}
+
+/// Negotiates for `export` on a fresh connection.
+pub(super) fn negotiate<S: Read + Write>(
+    stream: &mut S,
+    export: &str,
+    patience: Duration,
+) -> Result<Terms, NbdError> {
+    let mut handshake = Handshake {
+        stream,
+        patience,
+        export,
+    };
+    handshake.greet()?;
+    let structured_replies = handshake.offer_structured_replies()?;
+    let allocation_context = if structured_replies {
+        handshake.ask_for_allocation()?
+    } else {
+        None
+    };
+    let mut terms = handshake.go()?;
+    terms.structured_replies = structured_replies;
+    terms.allocation_context = allocation_context;
+    Ok(terms)
+}
+
+impl<S: Read + Write> Handshake<'_, S> {
+    fn greet(&mut self) -> Result<(), NbdError> {
+        if u64::from_be_bytes(self.read()?) != wire::MAGIC {
+            return Err(NbdError::protocol("it does not greet as an NBD server"));
+        }
+        if u64::from_be_bytes(self.read()?) != wire::OPTION_MAGIC {
+            return Err(NbdError::Unsupported {
+                what: "newstyle negotiation",
+            });
+        }
+        let flags = u16::from_be_bytes(self.read()?);
+        if flags & wire::FLAG_FIXED_NEWSTYLE == 0 {
+            return Err(NbdError::Unsupported {
+                what: "fixed newstyle negotiation",
+            });
+        }
+        let ours = flags & (wire::FLAG_FIXED_NEWSTYLE | wire::FLAG_NO_ZEROES);
+        self.write(&u32::from(ours).to_be_bytes())
+    }
+
+    fn offer_structured_replies(&mut self) -> Result<bool, NbdError> {
+        self.write(&wire::option(wire::OPT_STRUCTURED_REPLY, &[]))?;
+        let reply = self.reply(wire::OPT_STRUCTURED_REPLY)?;
+        match reply.kind {
+            wire::REP_ACK => Ok(true),
+            wire::REP_ERR_TLS_REQD => Err(self.refusal(&reply)),
+            kind if kind & wire::REP_ERROR != 0 => Ok(false),
+            kind => Err(unexpected(kind)),
+        }
+    }
+
+    fn ask_for_allocation(&mut self) -> Result<Option<u32>, NbdError> {
+        let mut payload = Vec::new();
+        wire::push_string(&mut payload, self.export);
+        payload.extend_from_slice(&1u32.to_be_bytes());
+        wire::push_string(&mut payload, wire::BASE_ALLOCATION);
+        self.write(&wire::option(wire::OPT_SET_META_CONTEXT, &payload))?;
+        let mut context = None;
+        for _ in 0..MOST_REPLIES {
+            let reply = self.reply(wire::OPT_SET_META_CONTEXT)?;
+            match reply.kind {
+                wire::REP_ACK => return Ok(context),
+                wire::REP_META_CONTEXT => match reply.payload.split_first_chunk::<4>() {
+                    Some((id, name)) if name == wire::BASE_ALLOCATION.as_bytes() => {
+                        context = Some(u32::from_be_bytes(*id));
+                    }
+                    _ => {
+                        return Err(NbdError::protocol(
+                            "it selected a metadata context nobody asked for",
+                        ));
+                    }
+                },
+                // An unknown export is said again, and better, by GO.
+                kind if kind & wire::REP_ERROR != 0 => return Ok(None),
+                kind => return Err(unexpected(kind)),
+            }
+        }
+        Err(NbdError::protocol("its list of metadata contexts has no end"))
+    }
+
+    fn go(&mut self) -> Result<Terms, NbdError> {
+        let mut payload = Vec::new();
+        wire::push_string(&mut payload, self.export);
+        payload.extend_from_slice(&1u16.to_be_bytes());
+        payload.extend_from_slice(&wire::INFO_BLOCK_SIZE.to_be_bytes());
+        self.write(&wire::option(wire::OPT_GO, &payload))?;
+        let mut export = None;
+        let mut blocks = (1, wire::LARGEST_PAYLOAD);
+        for _ in 0..MOST_REPLIES {
+            let reply = self.reply(wire::OPT_GO)?;
+            match reply.kind {
+                wire::REP_ACK => return terms(export, blocks),
+                wire::REP_INFO => match information(&reply.payload)? {
+                    Information::Export { size, abilities } => export = Some((size, abilities)),
+                    Information::BlockSize { minimum, largest } => blocks = (minimum, largest),
+                    Information::Other => {}
+                },
+                kind if kind & wire::REP_ERROR != 0 => return Err(self.refusal(&reply)),
+                kind => return Err(unexpected(kind)),
+            }
+        }
+        Err(NbdError::protocol("its list of export information has no end"))
+    }
+
+    fn refusal(&self, reply: &OptionReply) -> NbdError {
+        let export = self.export.to_owned();
+        match reply.kind {
+            wire::REP_ERR_TLS_REQD => NbdError::TlsRequired { export },
+            wire::REP_ERR_UNKNOWN => NbdError::UnknownExport { export },
+            wire::REP_ERR_UNSUP => NbdError::Unsupported {
+                what: "the GO option",
+            },
+            code => NbdError::Refused {
+                export,
+                code: wire::option_error_name(code),
+                message: printable(&reply.payload),
+            },
+        }
+    }
+
+    fn reply(&mut self, option: u32) -> Result<OptionReply, NbdError> {
+        let magic = u64::from_be_bytes(self.read()?);
+        let answered = u32::from_be_bytes(self.read()?);
+        let kind = u32::from_be_bytes(self.read()?);
+        let length = u32::from_be_bytes(self.read()?);
+        if magic != wire::OPTION_REPLY_MAGIC || answered != option {
+            return Err(NbdError::protocol(
+                "an option reply that answers no option of ours",
+            ));
+        }
+        if length > wire::LONGEST_OPTION_REPLY {
+            return Err(NbdError::protocol(format!("an option reply of {length} bytes")));
+        }
+        let mut payload = vec![0; length as usize];
+        self.fill(&mut payload)?;
+        Ok(OptionReply { kind, payload })
+    }
+
+    fn read<const N: usize>(&mut self) -> Result<[u8; N], NbdError> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), NbdError> {
+        let patience = self.patience;
+        self.stream
+            .read_exact(bytes)
+            .map_err(|error| NbdError::transport("receive from", error, patience))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), NbdError> {
+        let patience = self.patience;
+        self.stream
+            .write_all(bytes)
+            .map_err(|error| NbdError::transport("send to", error, patience))
+    }
+}
+
+enum Information {
+    Export { size: u64, abilities: Abilities },
+    BlockSize { minimum: u32, largest: u32 },
+    Other,
+}
+
+fn information(payload: &[u8]) -> Result<Information, NbdError> {
+    let short = || NbdError::protocol("export information of the wrong length");
+    let (kind, rest) = payload.split_first_chunk::<2>().ok_or_else(short)?;
+    match u16::from_be_bytes(*kind) {
+        wire::INFO_EXPORT => {
+            let rest: &[u8; 10] = rest.try_into().map_err(|_| short())?;
+            let (size, flags) = rest.split_first_chunk::<8>().ok_or_else(short)?;
+            let flags = u16::from_be_bytes(flags.try_into().map_err(|_| short())?);
+            Ok(Information::Export {
+                size: u64::from_be_bytes(*size),
+                abilities: Abilities(flags),
+            })
+        }
+        wire::INFO_BLOCK_SIZE => {
+            let rest: &[u8; 12] = rest.try_into().map_err(|_| short())?;
+            let number = |at: usize| u32::from_be_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
+            let (minimum, largest) = (number(0), number(8));
+            let sane = minimum.is_power_of_two() && minimum <= LARGEST_MINIMUM_BLOCK && largest >= minimum;
+            if !sane {
+                return Err(NbdError::protocol(format!(
+                    "block sizes from {minimum} to {largest}"
+                )));
+            }
+            let largest = largest.min(wire::LARGEST_PAYLOAD);
+            Ok(Information::BlockSize {
+                minimum,
+                largest: largest - largest % minimum,
+            })
+        }
+        _ => Ok(Information::Other),
+    }
+}
+
+fn terms(export: Option<(u64, Abilities)>, blocks: (u32, u32)) -> Result<Terms, NbdError> {
+    let (size, abilities) = export.ok_or_else(|| NbdError::protocol("it agreed without telling the size"))?;
+    if i64::try_from(size).is_err() {
+        return Err(NbdError::protocol(format!("an export of {size} bytes")));
+    }
+    let abilities = if abilities.has_flags() {
+        abilities
+    } else {
+        Abilities(0)
+    };
+    Ok(Terms {
+        size,
+        abilities,
+        minimum_block: blocks.0,
+        largest_payload: blocks.1,
+        structured_replies: false,
+        allocation_context: None,
+    })
+}
+
+fn unexpected(kind: u32) -> NbdError {
+    NbdError::protocol(format!("an option reply of unknown type {kind:#x}"))
+}

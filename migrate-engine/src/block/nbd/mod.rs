@@ -1,0 +1,227 @@
+//! An NBD client: a remote disk as a reader and a writer.
+//!
+//! Speaks fixed newstyle with structured or simple replies, `base:allocation`, and pipelined requests on several
+//! connections where the server promises that they see each other's writes (multi-conn); one otherwise.
+//! TLS is refused with a clear error. Nothing the server says is believed before it was checked.
+
+mod connection;
+mod error;
+mod handshake;
+mod read;
+mod reply;
+mod socket;
+mod uri;
+mod wire;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::{
+    BlockError, BlockRead, BlockWrite, Cancel, Durability, ExtentKnowledge, InitialContent, ReadWorker,
+    WriteWorker,
+};
+use connection::Connection;
+pub use error::NbdError;
+use handshake::Terms;
+pub use uri::{DEFAULT_PORT, NbdEndpoint, NbdUri, NbdUriError};
+
+/// How long a writer may still wait for acknowledgements after its cancel flag was raised.
+const WRITER_GRACE: Duration = Duration::from_secs(5);
+
+/// How to use a server.
+#[derive(Debug, Clone)]
+pub struct NbdOptions {
+    /// Most connections, where the server allows more than one.
+    pub connections: usize,
+    /// Blocks in flight per connection when reading.
+    pub depth: usize,
+    /// Bound of connecting, and of each silence while negotiating.
+    pub connect_timeout: Duration,
+    /// Longest silence of the server while we wait for it.
+    pub silence_timeout: Duration,
+    /// Longest silence of the server during a flush.
+    pub flush_timeout: Duration,
+    /// What the export holds before the first write.
+    pub initial_content: InitialContent,
+}
+
+/// A connected export. One connection is kept for the next worker, so that a server that serves a single client,
+/// or ends with its last one, keeps serving.
+pub struct NbdExport {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    uri: NbdUri,
+    options: NbdOptions,
+    terms: Terms,
+    spare: Mutex<Option<Connection>>,
+}
+
+impl Default for NbdOptions {
+    fn default() -> Self {
+        Self {
+            connections: 4,
+            depth: 8,
+            connect_timeout: Duration::from_secs(10),
+            silence_timeout: Duration::from_secs(60),
+            flush_timeout: Duration::from_secs(600),
+            initial_content: InitialContent::Unknown,
+        }
+    }
+}
+
+impl NbdExport {
+    /// Connects and negotiates; bounded by the connect timeout.
+    pub fn connect(uri: NbdUri, options: NbdOptions) -> Result<Self, NbdError> {
+        let first = Connection::open(&uri, &options, &Cancel::new())?;
+        let terms = first.terms;
+        let spare = Mutex::new(Some(first));
+        Ok(Self {
+            shared: Arc::new(Shared {
+                uri,
+                options,
+                terms,
+                spare,
+            }),
+        })
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.shared.terms.size
+    }
+
+    /// Whether the server refuses writes.
+    pub fn is_read_only(&self) -> bool {
+        self.shared.terms.abilities.read_only()
+    }
+
+    fn alignment(&self) -> u64 {
+        u64::from(self.shared.terms.minimum_block)
+    }
+
+    fn max_workers(&self) -> usize {
+        if self.shared.terms.abilities.multi_conn() {
+            self.shared.options.connections.max(1)
+        } else {
+            1
+        }
+    }
+}
+
+impl Shared {
+    /// The kept connection, or a new one that found the same export.
+    fn connection(&self, cancel: &Cancel) -> Result<Connection, NbdError> {
+        if let Some(spare) = self.spare.lock().take() {
+            return Ok(spare);
+        }
+        let connection = Connection::open(&self.uri, &self.options, cancel)?;
+        let (before, after) = (self.terms.size, connection.terms.size);
+        if before != after {
+            return Err(NbdError::Changed {
+                export: self.uri.export.clone(),
+                before,
+                after,
+            });
+        }
+        Ok(connection)
+    }
+
+    /// Keeps a connection that is in order and nobody else's; drops it otherwise.
+    fn give_back(&self, mut connection: Connection) {
+        let mut spare = self.spare.lock();
+        if spare.is_none() && connection.is_idle() {
+            connection.set_cancel(&Cancel::new(), Duration::ZERO);
+            *spare = Some(connection);
+        }
+    }
+}
+
+impl BlockRead for NbdExport {
+    fn size(&self) -> u64 {
+        self.size()
+    }
+
+    fn alignment(&self) -> u64 {
+        self.alignment()
+    }
+
+    fn max_workers(&self) -> usize {
+        self.max_workers()
+    }
+
+    fn extent_knowledge(&self) -> ExtentKnowledge {
+        match self.shared.terms.allocation_context {
+            Some(_) => ExtentKnowledge::Known,
+            None => ExtentKnowledge::Hidden,
+        }
+    }
+
+    fn open_worker(&self, cancel: &Cancel) -> Result<Box<dyn ReadWorker>, BlockError> {
+        let mut connection = self.shared.connection(cancel)?;
+        connection.set_cancel(cancel, Duration::ZERO);
+        Ok(Box::new(read::NbdReader::new(
+            Arc::clone(&self.shared),
+            connection,
+        )))
+    }
+}
+
+impl BlockWrite for NbdExport {
+    fn size(&self) -> u64 {
+        self.size()
+    }
+
+    fn alignment(&self) -> u64 {
+        self.alignment()
+    }
+
+    fn max_workers(&self) -> usize {
+        self.max_workers()
+    }
+
+    fn initial_content(&self) -> InitialContent {
+        self.shared.options.initial_content
+    }
+
+    fn durability(&self) -> Durability {
+        let abilities = self.shared.terms.abilities;
+        let offered = abilities.flush() || abilities.forced_unit_access();
+        if offered {
+            Durability::Durable
+        } else {
+            Durability::NotOffered
+        }
+    }
+
+    fn open_worker(&self, cancel: &Cancel) -> Result<Box<dyn WriteWorker>, BlockError> {
+        if self.is_read_only() {
+            return Err(NbdError::ReadOnly {
+                export: self.shared.uri.export.clone(),
+            }
+            .into());
+        }
+        let mut connection = self.shared.connection(cancel)?;
+        connection.set_cancel(cancel, WRITER_GRACE);
+        Ok(Box::new(write::NbdWriter::new(
+            Arc::clone(&self.shared),
+            connection,
+        )))
+    }
+}
+
+impl std::fmt::Debug for NbdExport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NbdExport")
+            .field("uri", &self.shared.uri)
+            .field("terms", &self.shared.terms)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! A connected byte stream whose waits are bounded and can be cancelled.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+
+use super::super::Cancel;
+use super::error::NbdError;
+use super::uri::NbdEndpoint;
+
+/// How long one system call may block before the flags are looked at again.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// A TCP or Unix connection.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: Stream,
+    patience: Duration,
+    cancel: Cancel,
+    /// How long a raised flag is ignored, so that what is under way can end in order.
+    grace: Duration,
+    cancelled_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Why a wait ended without bytes; travels inside `io::Error`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WaitEnded {
+    #[error("cancelled")]
+    Cancelled,
+    #[error("silent")]
+    Silent,
+}
+
+impl Socket {
+    /// Connects within `patience`, tries every address of a name.
+    pub(super) fn connect(endpoint: &NbdEndpoint, patience: Duration) -> Result<Self, NbdError> {
+        let connect = |source| NbdError::Connect {
+            endpoint: endpoint.to_string(),
+            source,
+        };
+        let stream = match endpoint {
+            NbdEndpoint::Tcp { host, port } => Stream::Tcp(connect_tcp(host, *port, patience, endpoint)?),
+            NbdEndpoint::Unix { socket } => Stream::Unix(connect_unix(socket, patience).map_err(connect)?),
+        };
+        let socket = Self {
+            stream,
+            patience,
+            cancel: Cancel::new(),
+            grace: Duration::ZERO,
+            cancelled_since: None,
+        };
+        socket.set_slices().map_err(connect)?;
+        Ok(socket)
+    }
+
+    fn set_slices(&self) -> io::Result<()> {
+        match &self.stream {
+            Stream::Tcp(stream) => {
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(SLICE))?;
+                stream.set_write_timeout(Some(SLICE))
+            }
+            Stream::Unix(stream) => {
+                stream.set_read_timeout(Some(SLICE))?;
+                stream.set_write_timeout(Some(SLICE))
+            }
+        }
+    }
+
+    /// From now on, a wait without a byte ends after this long.
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// From now on, a wait ends `grace` after `cancel` was noticed to be raised.
+    pub(super) fn set_cancel(&mut self, cancel: Cancel, grace: Duration) {
+        (self.cancel, self.grace, self.cancelled_since) = (cancel, grace, None);
+    }
+
+    /// Repeats a call that may time out, until it moves bytes, fails, or the wait is over.
+    fn wait(&mut self, mut call: impl FnMut(&mut Stream) -> io::Result<usize>) -> io::Result<usize> {
+        let mut started = None;
+        loop {
+            match call(&mut self.stream) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+            // The first slice has already passed when the clock starts; it is part of the wait.
+            let started = *started.get_or_insert_with(|| Instant::now() - SLICE);
+            if self.cancel.is_cancelled() {
+                let since = *self.cancelled_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= self.grace {
+                    return Err(io::Error::other(WaitEnded::Cancelled));
+                }
+            }
+            if started.elapsed() >= self.patience {
+                return Err(io::Error::other(WaitEnded::Silent));
+            }
+        }
+    }
+}
+
+fn connect_tcp(
+    host: &str,
+    port: u16,
+    patience: Duration,
+    endpoint: &NbdEndpoint,
+) -> Result<TcpStream, NbdError> {
+    let connect = |source| NbdError::Connect {
+        endpoint: endpoint.to_string(),
+        source,
+    };
+    let deadline = Instant::now() + patience;
+    let mut last = None;
+    for address in (host, port).to_socket_addrs().map_err(connect)? {
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1));
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.map_or_else(
+        || NbdError::NoAddress {
+            endpoint: endpoint.to_string(),
+        },
+        connect,
+    ))
+}
+
+/// A Unix connect waits without end for a listener that accepts nobody, unless the send time-out bounds it.
+fn connect_unix(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))?;
+    match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
+        Ok(()) => Ok(UnixStream::from(socket)),
+        Err(rustix::io::Errno::AGAIN) => Err(io::ErrorKind::TimedOut.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wait(|stream| match stream {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        })
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wait(|stream| match stream {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,261 @@
+//! NBD addresses: `nbd://host[:port]/export` and `nbd+unix:///export?socket=path`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// The registered port.
+pub const DEFAULT_PORT: u16 = 10809;
+/// The protocol's longest string.
+const LONGEST_EXPORT: usize = 4096;
+/// What fits `sockaddr_un`, with its final zero.
+const LONGEST_SOCKET: usize = 107;
+
+/// Where an export is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NbdUri {
+    /// How to reach the server.
+    pub endpoint: NbdEndpoint,
+    /// The export's name; empty for the server's default.
+    pub export: String,
+}
+
+/// How to reach a server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum NbdEndpoint {
+    /// By TCP.
+    Tcp {
+        /// Name or address, IPv6 without brackets.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// By a Unix socket.
+    Unix {
+        /// The socket's path.
+        socket: PathBuf,
+    },
+}
+
+/// Why a text is not an address that we can use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NbdUriError {
+    /// No `scheme://`, or one that is not NBD's.
+    #[error("not an NBD address: it starts neither with nbd:// nor with nbd+unix://")]
+    Scheme,
+    /// `nbds://` and its kind.
+    #[error("NBD over TLS ({scheme}://) is not supported yet")]
+    TlsNotSupported {
+        /// The scheme that was given.
+        scheme: String,
+    },
+    /// A user name, which only TLS uses.
+    #[error("a user name in an NBD address needs TLS, which is not supported yet")]
+    UserName,
+    /// No host, or one that cannot be one.
+    #[error("bad host in the NBD address")]
+    Host,
+    /// Not a port.
+    #[error("bad port in the NBD address: {port:?}")]
+    Port {
+        /// What stood there.
+        port: String,
+    },
+    /// `nbd+unix` without `?socket=`.
+    #[error("the NBD address names no socket (?socket=path)")]
+    NoSocket,
+    /// A socket path that is empty, too long, or not possible.
+    #[error("bad socket path in the NBD address")]
+    Socket,
+    /// A host in an `nbd+unix` address.
+    #[error("an nbd+unix address has no host; write nbd+unix:///export?socket=path")]
+    HostOfSocket,
+    /// A parameter that we do not know.
+    #[error("unknown parameter {name:?} in the NBD address")]
+    Parameter {
+        /// Its name.
+        name: String,
+    },
+    /// A `%` that is not followed by two hexadecimal digits, or bytes that are not UTF-8.
+    #[error("bad percent-encoding in the NBD address")]
+    Encoding,
+    /// A name that the protocol cannot carry.
+    #[error("bad export name in the NBD address")]
+    Export,
+    /// `#…`, which has no meaning here.
+    #[error("an NBD address has no fragment (#)")]
+    Fragment,
+}
+
+impl FromStr for NbdUri {
+    type Err = NbdUriError;
+
+    fn from_str(text: &str) -> Result<Self, NbdUriError> {
+        let (scheme, rest) = text.split_once("://").ok_or(NbdUriError::Scheme)?;
+        let scheme = scheme.to_ascii_lowercase();
+        if rest.contains('#') {
+            return Err(NbdUriError::Fragment);
+        }
+        let (rest, query) = rest
+            .split_once('?')
+            .map_or((rest, None), |(rest, query)| (rest, Some(query)));
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let socket = socket_parameter(query)?;
+        let endpoint = match scheme.as_str() {
+            "nbd" | "nbd+tcp" => tcp(authority, socket)?,
+            "nbd+unix" => unix(authority, socket)?,
+            _ if scheme.starts_with("nbds") => return Err(NbdUriError::TlsNotSupported { scheme }),
+            _ => return Err(NbdUriError::Scheme),
+        };
+        Ok(Self {
+            endpoint,
+            export: export_name(path)?,
+        })
+    }
+}
+
+fn socket_parameter(query: Option<&str>) -> Result<Option<String>, NbdUriError> {
+    let mut socket = None;
+    for pair in query.unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if name != "socket" || socket.is_some() {
+            return Err(NbdUriError::Parameter {
+                name: name.chars().take(64).collect(),
+            });
+        }
+        socket = Some(decode(value)?);
+    }
+    Ok(socket)
+}
+
+fn tcp(authority: &str, socket: Option<String>) -> Result<NbdEndpoint, NbdUriError> {
+    if socket.is_some() {
+        return Err(NbdUriError::Parameter {
+            name: "socket".to_owned(),
+        });
+    }
+    if authority.contains('@') {
+        return Err(NbdUriError::UserName);
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']').ok_or(NbdUriError::Host)?;
+            host.parse::<std::net::Ipv6Addr>()
+                .map_err(|_| NbdUriError::Host)?;
+            let port = if rest.is_empty() {
+                None
+            } else {
+                Some(rest.strip_prefix(':').ok_or(NbdUriError::Host)?)
+            };
+            (host.to_owned(), port)
+        }
+        None => {
+            let (host, port) = authority
+                .split_once(':')
+                .map_or((authority, None), |(host, port)| (host, Some(port)));
+            (decode(host)?, port)
+        }
+    };
+    if host.is_empty() || host.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return Err(NbdUriError::Host);
+    }
+    let port = match port {
+        None | Some("") => DEFAULT_PORT,
+        Some(port) => match port.parse() {
+            Ok(number) if number != 0 && port.bytes().all(|b| b.is_ascii_digit()) => number,
+            _ => {
+                return Err(NbdUriError::Port {
+                    port: port.chars().take(64).collect(),
+                });
+            }
+        },
+    };
+    Ok(NbdEndpoint::Tcp { host, port })
+}
+
+fn unix(authority: &str, socket: Option<String>) -> Result<NbdEndpoint, NbdUriError> {
+    if !authority.is_empty() {
+        return Err(NbdUriError::HostOfSocket);
+    }
+    let socket = socket.ok_or(NbdUriError::NoSocket)?;
+    if socket.is_empty() || socket.len() > LONGEST_SOCKET || socket.contains('\0') {
+        return Err(NbdUriError::Socket);
+    }
+    Ok(NbdEndpoint::Unix {
+        socket: PathBuf::from(socket),
+    })
+}
+
+fn export_name(path: &str) -> Result<String, NbdUriError> {
+    let export = decode(path)?;
+    if export.len() > LONGEST_EXPORT || export.contains('\0') {
+        return Err(NbdUriError::Export);
+    }
+    Ok(export)
+}
+
+fn decode(text: &str) -> Result<String, NbdUriError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let [high, low, tail @ ..] = rest else {
+            return Err(NbdUriError::Encoding);
+        };
+        bytes.push((digit(*high)? << 4) | digit(*low)?);
+        rest = tail;
+    }
+    String::from_utf8(bytes).map_err(|_| NbdUriError::Encoding)
+}
+
+fn digit(character: u8) -> Result<u8, NbdUriError> {
+    match character {
+        b'0'..=b'9' => Ok(character - b'0'),
+        b'a'..=b'f' => Ok(character - b'a' + 10),
+        b'A'..=b'F' => Ok(character - b'A' + 10),
+        _ => Err(NbdUriError::Encoding),
+    }
+}
+
+fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        let character = char::from(byte);
+        if character.is_ascii_alphanumeric() || "-._~/".contains(character) {
+            out.push(character);
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+impl fmt::Display for NbdEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix { socket } => write!(f, "{}", socket.display()),
+        }
+    }
+}
+
+impl fmt::Display for NbdUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.endpoint {
+            tcp @ NbdEndpoint::Tcp { .. } => write!(f, "nbd://{tcp}/{}", encode(&self.export)),
+            NbdEndpoint::Unix { socket } => {
+                let socket = encode(&socket.to_string_lossy());
+                write!(f, "nbd+unix:///{}?socket={socket}", encode(&self.export))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "uri_tests.rs"]
+mod tests;

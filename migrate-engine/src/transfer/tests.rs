@@ -1,0 +1,4 @@
+//! Copies and verifications between real servers, files and loop devices.
+
+mod faults;
+mod pairs;

@@ -1,0 +1,184 @@
+//! Verification: reads a disk back and compares it with a digest.
+
+use std::time::Instant;
+
+use super::crew::{self, Step, Supply};
+use super::digest::{BLOCK_SIZE, BlockHasher, DiskDigest, RootDigest};
+use super::error::TransferError;
+use super::plan::{Extents, Plan, ZeroRanges};
+use super::progress::{Phase, Progress};
+use super::rate::RateLimit;
+use super::report::{FlushState, Interrupted, Mismatch, VerifyReport};
+use crate::block::{BlockRead, Cancel};
+
+/// Differing ranges that are named.
+const MOST_NAMED: usize = 16;
+const SMALLEST_GRANULE: u64 = 4096;
+
+/// What is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Coverage {
+    /// Every byte.
+    #[default]
+    EveryByte,
+    /// What the disk reports as zero is believed; only sensible where that report is not the thing in doubt.
+    TrustZeroExtents,
+}
+
+/// What the disk should hold.
+#[derive(Debug, Clone, Copy)]
+pub enum Expected<'a> {
+    /// Block digests: a difference can be located.
+    Disk(&'a DiskDigest),
+    /// Only the root: the answer is yes or no.
+    Root(&'a RootDigest),
+}
+
+/// How to verify.
+#[derive(Debug, Clone)]
+pub struct VerifyOptions {
+    /// Most threads.
+    pub workers: usize,
+    /// What is read.
+    pub coverage: Coverage,
+    /// Cap on bytes read per second.
+    pub rate: RateLimit,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self {
+            workers: 4,
+            coverage: Coverage::default(),
+            rate: RateLimit::default(),
+        }
+    }
+}
+
+impl Expected<'_> {
+    fn root(&self) -> &RootDigest {
+        match self {
+            Self::Disk(digest) => digest.root(),
+            Self::Root(root) => root,
+        }
+    }
+}
+
+/// Reads as many bytes of `disk` as the digest covers (a larger disk's tail is not looked at) and compares.
+/// A difference is a report, not an error. Writes nothing; repeat it at will.
+pub fn verify(
+    disk: &dyn BlockRead,
+    expected: Expected<'_>,
+    options: &VerifyOptions,
+    progress: &Progress,
+    cancel: &Cancel,
+) -> Result<VerifyReport, TransferError> {
+    let started = Instant::now();
+    match read_back(disk, expected.root(), options, progress, cancel) {
+        Ok(found) => Ok(report(expected, found, progress, started)),
+        Err(error) if error.is_interruption() && cancel.is_cancelled() => {
+            let (totals, flush) = (progress.totals(), FlushState::NotFlushed);
+            Err(TransferError::Cancelled(Box::new(Interrupted {
+                totals,
+                flush,
+                elapsed: started.elapsed(),
+            })))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn read_back(
+    disk: &dyn BlockRead,
+    expected: &RootDigest,
+    options: &VerifyOptions,
+    progress: &Progress,
+    cancel: &Cancel,
+) -> Result<DiskDigest, TransferError> {
+    if expected.size > disk.size() {
+        return Err(TransferError::DiskTooSmall {
+            expected: expected.size,
+            found: disk.size(),
+        });
+    }
+    progress.begin(Phase::Verifying, expected.size);
+    let stop = cancel.child();
+    let plan = Plan {
+        progress,
+        limit: expected.size,
+        disk_size: disk.size(),
+        alignment: disk.alignment().max(SMALLEST_GRANULE),
+        extents: match options.coverage {
+            Coverage::EveryByte => Extents::EverythingIsData,
+            Coverage::TrustZeroExtents => Extents::Ask,
+        },
+        zero_ranges: ZeroRanges::Skip,
+        known: parking_lot::Mutex::default(),
+    };
+    let mut readers = crew::open(options.workers.min(disk.max_workers()).max(1), || {
+        disk.open_worker(&stop).map_err(|source| TransferError::Open {
+            side: "disk to verify",
+            source,
+        })
+    })?;
+    plan.look_ahead(readers[0].as_mut(), &stop)?;
+    let hasher = BlockHasher::new(expected.kind, expected.size);
+    let supply = Supply {
+        plan: &plan,
+        rate: &options.rate,
+        stop: &stop,
+    };
+    let outcome = crew::run("verify", readers, &stop, |reader| {
+        let mut digests = Vec::new();
+        crew::drive(reader.as_mut(), &supply, |step| {
+            if let Step::Block(block, buffer) = step {
+                digests.push((block.index, hasher.block(&buffer[..block.length])));
+                progress.moved(block.data_bytes(), 0);
+            }
+            Ok(())
+        })?;
+        Ok(digests)
+    });
+    if let Some(failure) = outcome.failure {
+        return Err(failure);
+    }
+    progress.enter(Phase::Finished);
+    Ok(hasher.finish(outcome.results.into_iter().flatten()))
+}
+
+fn report(expected: Expected<'_>, found: DiskDigest, progress: &Progress, started: Instant) -> VerifyReport {
+    let (differing_blocks, first_mismatches) = match expected {
+        Expected::Root(_) => (None, Vec::new()),
+        Expected::Disk(digest) => {
+            let (count, ranges) = differences(digest, &found);
+            (Some(count), ranges)
+        }
+    };
+    VerifyReport {
+        expected: *expected.root(),
+        found,
+        differing_blocks,
+        first_mismatches,
+        bytes_read: progress.totals().bytes_read,
+        elapsed: started.elapsed(),
+    }
+}
+
+fn differences(expected: &DiskDigest, found: &DiskDigest) -> (u64, Vec<Mismatch>) {
+    let (mut count, mut ranges) = (0, Vec::<Mismatch>::new());
+    for (index, (ours, theirs)) in (0u64..).zip(expected.blocks().iter().zip(found.blocks())) {
+        if ours == theirs {
+            continue;
+        }
+        count += 1;
+        let start = index * BLOCK_SIZE;
+        let end = (start + BLOCK_SIZE).min(expected.root().size);
+        let room = ranges.len() < MOST_NAMED;
+        match ranges.last_mut() {
+            Some(last) if last.end == start => last.end = end,
+            _ if room => ranges.push(start..end),
+            _ => {}
+        }
+    }
+    (count, ranges)
+}

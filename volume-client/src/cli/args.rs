@@ -1,0 +1,335 @@
+//! The command line: verbs, options, and what `--help` says about them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap_complete::Shell;
+use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as WordError};
+
+use super::confirm::Consent;
+use super::measure::{parse_duration, parse_size};
+use super::output::Format;
+use crate::client::IdempotencyKey;
+use crate::types::{LeaseId, OperationId, OperationKind, OperationStatus, VolumeState};
+
+const AFTER_HELP: &str = "\
+Environment:
+  VOLUMED_URL     address of the daemon, http://127.0.0.1:PORT; goes before VOLUMED_SOCKET
+  VOLUMED_SOCKET  Unix socket of the daemon; /run/volumed/volumed.sock where neither is set
+
+Exit codes:
+  0  done
+  1  failed, or refused by the daemon
+  2  wrong usage
+  3  no daemon answers
+  4  outcome unknown: no answer in time, or the operation has not ended in time and goes on
+  5  the daemon is not ready";
+
+/// Volumes of the cloud and the devices that they are here, by way of volumed.
+#[derive(Debug, Parser)]
+#[command(name = "volumectl", version, after_long_help = AFTER_HELP, arg_required_else_help = true)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Global {
+    /// The daemon's Unix socket
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "url")]
+    pub(super) socket: Option<PathBuf>,
+    /// The daemon's loopback address, http://127.0.0.1:PORT
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) url: Option<String>,
+    /// Print the API's own JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// How long to wait for an operation: 90, 90s, 2m, 1h
+    #[arg(long, global = true, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
+    pub(super) timeout: Duration,
+    /// The key of this change; repeating it under the same key does not do it twice
+    #[arg(long, global = true, value_name = "KEY")]
+    pub(super) idempotency_key: Option<IdempotencyKey>,
+}
+
+impl Global {
+    pub(super) fn format(&self) -> Format {
+        if self.json { Format::Json } else { Format::Table }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Volumes: list them (the default), show, create, resize, delete
+    #[command(visible_alias = "volume")]
+    Volumes {
+        #[command(subcommand)]
+        verb: Option<VolumesVerb>,
+    },
+    /// Attach a volume and find its device
+    Attach {
+        /// The volume's id or name
+        volume: String,
+        /// The VM; this daemon's own where it is not given
+        #[arg(long, value_name = "ID")]
+        vm: Option<String>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Detach a volume
+    Detach {
+        /// The volume's id or name
+        volume: String,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Show a volume's device, verified against the kernel now
+    Device {
+        /// The volume's id or name
+        volume: String,
+    },
+    /// Find the device of an attached volume anew
+    Correlate {
+        /// The volume's id or name
+        volume: String,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Snapshots of a volume
+    #[command(visible_alias = "snapshot")]
+    Snapshots {
+        #[command(subcommand)]
+        verb: SnapshotsVerb,
+    },
+    /// Operations: list them (the default), show, watch, cancel
+    #[command(visible_alias = "operation")]
+    Operations {
+        #[command(subcommand)]
+        verb: Option<OperationsVerb>,
+    },
+    /// The block devices of this machine
+    Devices {
+        #[command(subcommand)]
+        verb: Option<ListVerb>,
+    },
+    /// Which volume is which device
+    Mappings {
+        #[command(subcommand)]
+        verb: Option<ListVerb>,
+    },
+    /// Who uses the volumes' devices: list (the default), release
+    #[command(visible_alias = "lease")]
+    Leases {
+        #[command(subcommand)]
+        verb: Option<LeasesVerb>,
+    },
+    /// Where the cloud, the kernel and the records do not agree
+    Findings {
+        #[command(subcommand)]
+        verb: Option<ListVerb>,
+    },
+    /// Print what happens, as it happens
+    Events {
+        /// Begin after this event
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<u64>,
+    },
+    /// How the daemon is; fails with 5 when it is not ready
+    Status,
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write one for each verb
+    Man {
+        /// The directory to write to
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum VolumesVerb {
+    /// List volumes
+    List {
+        /// Only in this state
+        #[arg(long, value_parser = word::<VolumeState>)]
+        state: Option<VolumeState>,
+        /// Only of this source VM
+        #[arg(long, value_name = "VM")]
+        source_vm: Option<String>,
+        /// Only of this source disk
+        #[arg(long, value_name = "DISK")]
+        source_disk: Option<String>,
+        /// Only of this name
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Show one volume
+    Show {
+        /// Its id or name
+        volume: String,
+    },
+    /// Create a volume
+    Create {
+        /// Its name
+        name: String,
+        /// Its size: 10GiB, 5GB, or bytes
+        #[arg(long, value_parser = parse_size)]
+        size: u64,
+        /// The VM whose disk it is for
+        #[arg(long, value_name = "VM", requires = "source_disk")]
+        source_vm: Option<String>,
+        /// The disk that it is for
+        #[arg(long, value_name = "DISK", requires = "source_vm")]
+        source_disk: Option<String>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Make a volume larger
+    Resize {
+        /// Its id or name
+        volume: String,
+        /// The new size: 10GiB, 5GB, or bytes
+        #[arg(long, value_parser = parse_size)]
+        size: u64,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Delete a volume and what is on it
+    Delete {
+        /// Its id or name
+        volume: String,
+        /// Its name, as confirmation; needed for one that was ever handed out
+        #[arg(long, value_name = "NAME")]
+        confirm_name: Option<String>,
+        #[command(flatten)]
+        yes: Yes,
+        #[command(flatten)]
+        wait: Wait,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SnapshotsVerb {
+    /// List a volume's snapshots
+    List {
+        /// The volume's id or name
+        volume: String,
+    },
+    /// Take a snapshot
+    Create {
+        /// The volume's id or name
+        volume: String,
+        /// The snapshot's name
+        name: String,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Put a volume back to a snapshot; what was written since is lost
+    Revert {
+        /// The volume's id or name
+        volume: String,
+        /// The snapshot's id or name
+        snapshot: String,
+        #[command(flatten)]
+        yes: Yes,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Delete a snapshot
+    Delete {
+        /// The volume's id or name
+        volume: String,
+        /// The snapshot's id or name
+        snapshot: String,
+        #[command(flatten)]
+        yes: Yes,
+        #[command(flatten)]
+        wait: Wait,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum OperationsVerb {
+    /// List operations
+    List {
+        /// Only in this status
+        #[arg(long, value_parser = word::<OperationStatus>)]
+        status: Option<OperationStatus>,
+        /// Only on this volume (id or name)
+        #[arg(long)]
+        volume: Option<String>,
+        /// Only of this type
+        #[arg(long = "type", value_name = "TYPE", value_parser = word::<OperationKind>)]
+        kind: Option<OperationKind>,
+        /// Go on: print each operation that changes, until interrupted
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Show one operation with its steps
+    Show {
+        /// Its id
+        operation: OperationId,
+    },
+    /// Follow one operation to its end
+    Watch {
+        /// Its id
+        operation: OperationId,
+    },
+    /// Withdraw an operation
+    Cancel {
+        /// Its id
+        operation: OperationId,
+        #[command(flatten)]
+        wait: Wait,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LeasesVerb {
+    /// List leases
+    List,
+    /// Release a lease that its holder will not release
+    Release {
+        /// Its id
+        lease: LeaseId,
+        #[command(flatten)]
+        yes: Yes,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ListVerb {
+    /// List them
+    List,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ClapArgs)]
+pub(super) struct Wait {
+    /// Print the operation's id at once instead of waiting for its end
+    #[arg(long)]
+    pub(super) no_wait: bool,
+}
+
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub(super) struct Yes {
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    yes: bool,
+}
+
+impl Yes {
+    pub(super) fn consent(self) -> Consent {
+        if self.yes { Consent::Given } else { Consent::Asked }
+    }
+}
+
+/// A word of the API, as the API writes it.
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, WordError> {
+    T::deserialize(text.into_deserializer())
+}

@@ -1,0 +1,115 @@
+//! What the daemon sees and how it is: devices, mappings, findings, status, readiness, metrics.
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use super::page::Unfiltered;
+use super::transport::{Answer, decode, name, protocol, refusal};
+use super::{ClientError, ItemStream, ProtocolError, VolumedClient};
+use crate::types::{Cursor, Device, Finding, Mapping, Page, Readiness, Status};
+
+impl VolumedClient {
+    /// One page of the machine's block devices.
+    ///
+    /// # Errors
+    /// As for every reading: see [`ClientError`].
+    pub async fn list_devices(&self, cursor: &Cursor) -> Result<Page<Device>, ClientError> {
+        self.page("/devices", &Unfiltered {}, cursor).await
+    }
+
+    /// All block devices of the machine.
+    #[must_use]
+    pub fn list_all_devices(&self) -> ItemStream<Device> {
+        self.pages("/devices".to_owned(), Unfiltered {})
+    }
+
+    /// One page of the live mappings.
+    ///
+    /// # Errors
+    /// As for every reading: see [`ClientError`].
+    pub async fn list_mappings(&self, cursor: &Cursor) -> Result<Page<Mapping>, ClientError> {
+        self.page("/mappings", &Unfiltered {}, cursor).await
+    }
+
+    /// All live mappings.
+    #[must_use]
+    pub fn list_all_mappings(&self) -> ItemStream<Mapping> {
+        self.pages("/mappings".to_owned(), Unfiltered {})
+    }
+
+    /// One page of the findings.
+    ///
+    /// # Errors
+    /// As for every reading: see [`ClientError`].
+    pub async fn list_findings(&self, cursor: &Cursor) -> Result<Page<Finding>, ClientError> {
+        self.page("/findings", &Unfiltered {}, cursor).await
+    }
+
+    /// All findings.
+    #[must_use]
+    pub fn list_all_findings(&self) -> ItemStream<Finding> {
+        self.pages("/findings".to_owned(), Unfiltered {})
+    }
+
+    /// How the daemon is.
+    ///
+    /// # Errors
+    /// As for every reading: see [`ClientError`].
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.get("/status", &()).await
+    }
+
+    /// Whether the daemon takes work; a daemon that does not is an answer, not an error. Asked once, not repeated.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] and the like if there is no answer.
+    pub async fn readiness(&self) -> Result<Readiness, ClientError> {
+        let (what, mut answer) = self.probe("/readyz").await?;
+        if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.status = StatusCode::OK;
+        }
+        decode(&what, &answer)
+    }
+
+    /// Returns if the daemon is alive. Asked once, not repeated.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] and the like if it is not.
+    pub async fn health(&self) -> Result<(), ClientError> {
+        let (what, answer) = self.probe("/healthz").await?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        Err(refusal(&what, answer.status, &answer.body))
+    }
+
+    /// The daemon's metrics in Prometheus' text form.
+    ///
+    /// # Errors
+    /// As for every reading: see [`ClientError`].
+    pub async fn metrics(&self) -> Result<String, ClientError> {
+        let request = self.build(self.plain_request(Method::GET, "/metrics"))?;
+        let what = name(&request);
+        let answer = self.send(request).await?;
+        if !answer.status.is_success() {
+            return Err(refusal(&what, answer.status, &answer.body));
+        }
+        String::from_utf8(answer.body.into())
+            .map_err(|_| protocol(&what, ProtocolError::Content("the text is not UTF-8".to_owned())))
+    }
+
+    /// The API's own description.
+    ///
+    /// # Errors
+    /// As for every reading: see [`ClientError`].
+    pub async fn openapi(&self) -> Result<Value, ClientError> {
+        self.fetch(self.plain_request(Method::GET, "/openapi.json")).await
+    }
+
+    async fn probe(&self, path: &str) -> Result<(String, Answer), ClientError> {
+        let request = self.build(self.plain_request(Method::GET, path))?;
+        let what = name(&request);
+        let answer = self.attempt(request, self.inner.request_timeout).await?;
+        Ok((what, answer))
+    }
+}

@@ -1,0 +1,145 @@
+//! Takes the three views of every volume at about the same time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::plan::{CloudView, KernelView, Views, VolumeViews};
+use crate::cloud::{Cloud, ProviderState, ProviderVolume};
+use crate::device::{Inventory, InventoryFeed};
+use crate::model::VolumeId;
+use crate::store::{self, MappingRecord, Store, StoreError, VolumeFilter, VolumeRecord};
+
+/// How many volumes are read at a time.
+const PAGE: u32 = 1000;
+
+/// What record, cloud and kernel say of every volume. A cloud that does not answer is unknown, never empty.
+pub(super) async fn views(
+    store: &Store,
+    cloud: &dyn Cloud,
+    feed: &InventoryFeed,
+) -> Result<Views, StoreError> {
+    let own_vm = cloud.own_vm().await.ok();
+    let listed = match cloud.volumes().await {
+        Ok(volumes) => Some(
+            volumes
+                .into_iter()
+                .map(|v| (v.provider_ref.clone(), v))
+                .collect::<HashMap<_, _>>(),
+        ),
+        Err(error) => {
+            tracing::debug!(%error, "the cloud does not list its volumes");
+            None
+        }
+    };
+    let inventory = feed.latest();
+    // Records are read last: what an operation changed meanwhile shows as an open operation or as its result.
+    let (volumes, mappings, busy) = store.read(records).await?;
+    let of = |volume: VolumeRecord| {
+        let mapping = mappings.iter().find(|m| m.volume_id == volume.id).cloned();
+        VolumeViews {
+            cloud: cloud_view(&volume, listed.as_ref(), own_vm.as_deref()),
+            kernel: kernel_view(&volume, mapping.as_ref(), &inventory),
+            busy: busy.contains(&volume.id),
+            mapping,
+            record: volume,
+        }
+    };
+    Ok(Views {
+        volumes: volumes.into_iter().map(of).collect(),
+    })
+}
+
+type Records = (Vec<VolumeRecord>, Vec<MappingRecord>, Vec<VolumeId>);
+
+fn records(conn: &rusqlite::Connection) -> Result<Records, StoreError> {
+    let mut volumes: Vec<VolumeRecord> = Vec::new();
+    loop {
+        let after = volumes.last().map(|v| v.id);
+        let page = store::volumes::list(
+            conn,
+            &VolumeFilter {
+                after,
+                ..VolumeFilter::default()
+            },
+            PAGE,
+        )?;
+        let last = page.len() < PAGE as usize;
+        volumes.extend(page);
+        if last {
+            break;
+        }
+    }
+    let busy = store::operations::all_open(conn)?
+        .into_iter()
+        .map(|op| op.volume_id)
+        .collect();
+    Ok((volumes, store::mappings::all_live(conn)?, busy))
+}
+
+fn cloud_view(
+    volume: &VolumeRecord,
+    listed: Option<&HashMap<String, ProviderVolume>>,
+    own_vm: Option<&str>,
+) -> CloudView {
+    let (Some(listed), Some(own_vm), Some(provider_ref)) = (listed, own_vm, &volume.provider_ref) else {
+        return CloudView::Unknown;
+    };
+    match listed.get(provider_ref) {
+        None => CloudView::Gone,
+        Some(seen) if seen.state == ProviderState::Destroyed => CloudView::Gone,
+        Some(seen) => match &seen.attached_to {
+            None => CloudView::Detached,
+            Some(vm) if vm == own_vm => CloudView::AttachedHere,
+            Some(vm) => CloudView::AttachedElsewhere(vm.clone()),
+        },
+    }
+}
+
+fn kernel_view(
+    volume: &VolumeRecord,
+    mapping: Option<&MappingRecord>,
+    inventory: &Arc<Inventory>,
+) -> KernelView {
+    let Some(identity) = &volume.identity else {
+        return KernelView::Absent;
+    };
+    if !inventory.unsettled.is_empty() {
+        return KernelView::Unsettled;
+    }
+    let disks: Vec<_> = inventory
+        .disks
+        .iter()
+        .filter(|disk| disk.identity.as_ref() == Some(identity))
+        .collect();
+    let nodes = || {
+        disks
+            .iter()
+            .map(|disk| disk.node.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    match disks.as_slice() {
+        [] => KernelView::Absent,
+        [disk] => {
+            let bound = mapping.map(|m| &m.observed);
+            let holds = bound.is_some_and(|b| {
+                b.boot_id == inventory.boot_id
+                    && b.diskseq == disk.diskseq
+                    && b.devnum == disk.devnum.to_string()
+                    && b.device_path == disk.node.display().to_string()
+            });
+            match (holds, disk.size == volume.size) {
+                (_, false) => KernelView::WrongSize {
+                    node: nodes(),
+                    size: disk.size,
+                },
+                (true, true) => KernelView::AsBound { node: nodes() },
+                (false, true) => KernelView::Present {
+                    node: nodes(),
+                    diskseq: disk.diskseq,
+                },
+            }
+        }
+        _ => KernelView::Several { nodes: nodes() },
+    }
+}

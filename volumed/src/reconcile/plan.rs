@@ -1,0 +1,229 @@
+//! What the three views of a volume mean: pure, one row of a table per case.
+
+use volume_client::types::{FindingKind, Severity};
+
+use crate::model::{Bytes, VolumeId, VolumeState};
+use crate::store::{MappingRecord, VolumeRecord};
+
+/// What the cloud says of a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CloudView {
+    /// It did not answer, or was never asked to make the volume.
+    Unknown,
+    /// It no longer has the volume.
+    Gone,
+    /// Attached to nothing.
+    Detached,
+    /// Attached to this VM.
+    AttachedHere,
+    /// Attached to another VM.
+    AttachedElsewhere(String),
+}
+
+/// What the kernel says of a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum KernelView {
+    /// Devices are appearing or going: nothing is concluded.
+    Unsettled,
+    /// No device has its identity.
+    Absent,
+    /// The very device that the record is bound to.
+    AsBound { node: String },
+    /// A device has its identity, but the record is not bound to it.
+    Present { node: String, diskseq: Option<u64> },
+    /// The device has another size than the volume.
+    WrongSize { node: String, size: Bytes },
+    /// Several devices have its identity.
+    Several { nodes: String },
+}
+
+/// The three views of one volume.
+#[derive(Debug, Clone)]
+pub(super) struct VolumeViews {
+    pub(super) record: VolumeRecord,
+    pub(super) mapping: Option<MappingRecord>,
+    /// An operation is under way on it.
+    pub(super) busy: bool,
+    pub(super) cloud: CloudView,
+    pub(super) kernel: KernelView,
+}
+
+/// The three views of everything.
+#[derive(Debug, Clone)]
+pub(super) struct Views {
+    pub(super) volumes: Vec<VolumeViews>,
+}
+
+/// A repair that is safe without a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repair {
+    /// Bind the device anew, or record that the volume is detached.
+    Correlate,
+}
+
+/// A place where the views do not agree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Disagreement {
+    pub(super) kind: FindingKind,
+    pub(super) severity: Severity,
+    pub(super) volume_id: Option<VolumeId>,
+    pub(super) record: String,
+    pub(super) cloud: String,
+    pub(super) kernel: String,
+    /// For people: what is done, or what they can do.
+    pub(super) advice: String,
+    pub(super) repair: Option<Repair>,
+}
+
+impl Disagreement {
+    /// What makes it the same disagreement when it is seen again.
+    pub(super) fn key(&self) -> (Option<VolumeId>, &'static str) {
+        let kind = match self.kind {
+            FindingKind::AttachedUnknown => "attached_unknown",
+            FindingKind::GoneInCloud => "gone_in_cloud",
+            FindingKind::Phantom => "phantom",
+            FindingKind::AttachedElsewhere => "attached_elsewhere",
+            FindingKind::MappingStale => "mapping_stale",
+            FindingKind::DuplicateIdentity => "duplicate_identity",
+            FindingKind::SizeChanged => "size_changed",
+        };
+        (self.volume_id, kind)
+    }
+}
+
+/// Where the views do not agree.
+pub(super) fn disagreements(views: &Views) -> Vec<Disagreement> {
+    views
+        .volumes
+        .iter()
+        .filter(|v| !v.busy && v.kernel != KernelView::Unsettled)
+        .filter_map(disagreement)
+        .collect()
+}
+
+fn disagreement(of: &VolumeViews) -> Option<Disagreement> {
+    use FindingKind::{
+        AttachedElsewhere, AttachedUnknown, DuplicateIdentity, GoneInCloud, MappingStale, Phantom,
+        SizeChanged,
+    };
+    let attached = match of.record.state {
+        VolumeState::InUse => true,
+        VolumeState::Available => false,
+        _ => return None,
+    };
+    let correlate = Some(Repair::Correlate);
+    let (kind, severity, advice, repair) = match (attached, &of.cloud, &of.kernel) {
+        (_, _, KernelView::Several { .. }) => (
+            DuplicateIdentity,
+            Severity::Critical,
+            "find the device that does not belong here and remove it",
+            None,
+        ),
+        (_, CloudView::Gone, _) => (
+            GoneInCloud,
+            Severity::Critical,
+            "somebody deleted it in the cloud; delete its record when you agree",
+            None,
+        ),
+        (_, CloudView::AttachedElsewhere(_), _) => (
+            AttachedElsewhere,
+            Severity::Critical,
+            "detach it there; it is never taken from another VM",
+            None,
+        ),
+        (true, _, KernelView::WrongSize { .. }) => (
+            SizeChanged,
+            Severity::Warning,
+            "somebody resized it behind the daemon's back; `volumectl volumes resize` to its real size",
+            None,
+        ),
+        (true, CloudView::Detached, KernelView::Absent) => (
+            MappingStale,
+            Severity::Warning,
+            "its attachment is ended in the records",
+            correlate,
+        ),
+        (true, CloudView::Detached, _) => (
+            Phantom,
+            Severity::Critical,
+            "the cloud detached it, but its device is still here: end what holds it",
+            None,
+        ),
+        (true, CloudView::AttachedHere, KernelView::Present { .. } | KernelView::Absent) => (
+            MappingStale,
+            Severity::Warning,
+            "its device is looked for and bound anew",
+            correlate,
+        ),
+        (true, CloudView::Unknown, KernelView::Present { .. } | KernelView::Absent) => (
+            MappingStale,
+            Severity::Warning,
+            "wait until the cloud answers",
+            None,
+        ),
+        (false, CloudView::AttachedHere, _) => (
+            AttachedUnknown,
+            Severity::Warning,
+            "`volumectl attach` takes it over, or detach it in the cloud",
+            None,
+        ),
+        (
+            false,
+            CloudView::Detached,
+            KernelView::Present { .. } | KernelView::AsBound { .. } | KernelView::WrongSize { .. },
+        ) => (
+            Phantom,
+            Severity::Critical,
+            "its device is here though the cloud detached it: end what holds it",
+            None,
+        ),
+        (true, _, KernelView::AsBound { .. } | KernelView::Unsettled)
+        | (false, CloudView::Detached, KernelView::Absent | KernelView::Unsettled)
+        | (false, CloudView::Unknown, _) => return None,
+    };
+    Some(Disagreement {
+        kind,
+        severity,
+        volume_id: Some(of.record.id),
+        record: record_text(of),
+        cloud: cloud_text(&of.cloud),
+        kernel: kernel_text(&of.kernel),
+        advice: advice.to_owned(),
+        repair,
+    })
+}
+
+fn record_text(of: &VolumeViews) -> String {
+    match &of.mapping {
+        None => of.record.state.to_string(),
+        Some(m) => format!(
+            "{}, bound to {} diskseq {:?}",
+            of.record.state, m.observed.device_path, m.observed.diskseq
+        ),
+    }
+}
+
+fn cloud_text(view: &CloudView) -> String {
+    match view {
+        CloudView::Unknown => "unknown".into(),
+        CloudView::Gone => "no such volume".into(),
+        CloudView::Detached => "detached".into(),
+        CloudView::AttachedHere => "attached here".into(),
+        CloudView::AttachedElsewhere(vm) => format!("attached to VM `{vm}`"),
+    }
+}
+
+fn kernel_text(view: &KernelView) -> String {
+    match view {
+        KernelView::Unsettled => "devices are changing".into(),
+        KernelView::Absent => "no device".into(),
+        KernelView::AsBound { node } => format!("{node}, as bound"),
+        KernelView::Present { node, diskseq } => format!("{node} diskseq {diskseq:?}"),
+        KernelView::WrongSize { node, size } => format!("{node} with {size}"),
+        KernelView::Several { nodes } => nodes.clone(),
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,8 @@
+//! `cargo xtask bench`: our programs against the ones people use today, in one run on one machine.
+
+mod copy;
+mod machine;
+mod report;
+mod tools;
+
+pub(crate) use copy::{CopyArgs, copy};

@@ -1,0 +1,106 @@
+//! The system packages we need: looks for programs and headers, installs the packages that bring what is missing.
+
+mod requirement;
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail};
+
+use crate::command::{check, find};
+use crate::console;
+use crate::root::as_root;
+use requirement::{REQUIREMENTS, Requirement};
+
+/// Whether we may install packages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consent {
+    /// Said beforehand, by `--yes` or by CI.
+    Given,
+    /// Has to be asked for on the terminal.
+    Ask,
+}
+
+/// As root: keeps services from starting, installs its arguments, and puts everything back.
+const INSTALL_SCRIPT: &str = include_str!("install.sh");
+
+/// Makes sure that every program and header we need is there. Nothing is done when nothing is missing.
+pub(crate) fn ensure(consent: Consent) -> Result<()> {
+    console::step("system packages");
+    let mut missing = missing();
+    if missing.is_empty() {
+        console::say("all there");
+        return Ok(());
+    }
+    // What brings a program differs between releases: the second round tries the second package that may have it.
+    for round in 0.. {
+        let packages: BTreeSet<&str> = missing
+            .iter()
+            .filter_map(|r| r.packages.get(round).copied())
+            .collect();
+        if packages.is_empty() {
+            break;
+        }
+        announce(&missing, &packages);
+        if round == 0 {
+            ask(consent, &packages)?;
+        }
+        install(&packages)?;
+        missing = self::missing();
+        if missing.is_empty() {
+            return Ok(());
+        }
+    }
+    bail!("still missing after installing: {}", names(&missing));
+}
+
+fn missing() -> Vec<&'static Requirement> {
+    REQUIREMENTS
+        .iter()
+        .filter(|requirement| !requirement.is_met())
+        .collect()
+}
+
+fn names(missing: &[&Requirement]) -> String {
+    missing
+        .iter()
+        .map(|r| r.probe.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn announce(missing: &[&Requirement], packages: &BTreeSet<&str>) {
+    console::say("missing:");
+    for requirement in missing {
+        console::say(&format!("  {} ({})", requirement.probe, requirement.reason));
+    }
+    console::say(&format!("packages that bring them: {}", joined(packages)));
+}
+
+fn joined(packages: &BTreeSet<&str>) -> String {
+    packages.iter().copied().collect::<Vec<_>>().join(" ")
+}
+
+fn ask(consent: Consent, packages: &BTreeSet<&str>) -> Result<()> {
+    let by_hand = format!("apt-get install {}", joined(packages));
+    if find("apt-get").is_none() {
+        bail!("no apt-get here: install by your system's own means what Debian gives by `{by_hand}`");
+    }
+    if consent == Consent::Given {
+        return Ok(());
+    }
+    if !console::is_interactive() {
+        bail!("nobody here to ask: run `cargo xtask install-deps --yes`, or as root `{by_hand}`");
+    }
+    if !console::confirm("install these packages with apt-get?")? {
+        bail!("not installed; do it by hand as root: `{by_hand}`");
+    }
+    Ok(())
+}
+
+fn install(packages: &BTreeSet<&str>) -> Result<()> {
+    check(
+        as_root("sh")
+            .args(["-c", INSTALL_SCRIPT, "install-deps"])
+            .args(packages),
+    )
+}

@@ -1,0 +1,123 @@
+//! The list of what building, testing and the demo need from the system, and which Debian packages bring it.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::command::{command, find, output};
+
+/// How to see whether something is there. Always the thing itself, never the package: it may have come otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Probe {
+    /// A program on the path.
+    Program(&'static str),
+    /// A library with headers that pkg-config knows.
+    Library(&'static str),
+    /// A program that is not on the path.
+    File(&'static str),
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Program(name) | Self::File(name) => f.write_str(name),
+            Self::Library(name) => write!(f, "{name} (library and headers)"),
+        }
+    }
+}
+
+/// One thing we need, why, and the packages to try for it, likeliest first.
+pub(super) struct Requirement {
+    pub(super) probe: Probe,
+    pub(super) reason: &'static str,
+    pub(super) packages: &'static [&'static str],
+}
+
+impl Requirement {
+    pub(super) fn is_met(&self) -> bool {
+        match self.probe {
+            Probe::Program(name) => find(name).is_some(),
+            Probe::File(path) => Path::new(path).exists(),
+            Probe::Library(name) => output(command("pkg-config").args(["--exists", name])).is_ok(),
+        }
+    }
+}
+
+const fn program(name: &'static str, reason: &'static str, packages: &'static [&'static str]) -> Requirement {
+    Requirement {
+        probe: Probe::Program(name),
+        reason,
+        packages,
+    }
+}
+
+pub(super) const REQUIREMENTS: &[Requirement] = &[
+    program("cc", "compiles the bundled SQLite", &["build-essential"]),
+    program("pkg-config", "finds libraries for the build", &["pkg-config"]),
+    Requirement {
+        probe: Probe::Library("libudev"),
+        reason: "device events",
+        packages: &["libudev-dev"],
+    },
+    Requirement {
+        probe: Probe::File("/lib/systemd/systemd-udevd"),
+        reason: "device events as on a real system",
+        packages: &["udev"],
+    },
+    program("udevadm", "device events as on a real system", &["udev"]),
+    program("qemu-img", "disk image formats", &["qemu-utils"]),
+    program("qemu-nbd", "NBD server to test against", &["qemu-utils"]),
+    program("qemu-io", "reads and writes of images in tests", &["qemu-utils"]),
+    // Debian 12 has it in qemu-system-common, later ones in qemu-utils.
+    program(
+        "qemu-storage-daemon",
+        "NBD exports",
+        &["qemu-utils", "qemu-system-common"],
+    ),
+    program("nbd-server", "NBD exports", &["nbd-server"]),
+    program("nbdkit", "NBD server to test against, and faults", &["nbdkit"]),
+    program("nbdinfo", "NBD client to test against", &["libnbd-bin"]),
+    program(
+        "nbdcopy",
+        "NBD client to test and measure against",
+        &["libnbd-bin"],
+    ),
+    program("losetup", "loop devices", &["mount"]),
+    program("mount", "looking into migrated volumes", &["mount"]),
+    program("blockdev", "sizes of devices", &["util-linux"]),
+    program("sfdisk", "partition tables", &["fdisk"]),
+    program("mkfs.ext4", "file systems", &["e2fsprogs"]),
+    program("tar", "OVA archives", &["tar"]),
+    program("cmp", "comparing disks", &["diffutils"]),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_requirement_says_why_and_from_where() {
+        for requirement in REQUIREMENTS {
+            assert!(!requirement.reason.is_empty(), "{}", requirement.probe);
+            assert!(!requirement.packages.is_empty(), "{}", requirement.probe);
+        }
+    }
+
+    #[test]
+    fn probes_see_what_is_there_and_what_is_not() {
+        assert!(program("sh", "", &[]).is_met());
+        assert!(!program("no-such-program-anywhere", "", &[]).is_met());
+        let file = |path| Requirement {
+            probe: Probe::File(path),
+            reason: "",
+            packages: &[],
+        };
+        assert!(file("/proc/self").is_met());
+        assert!(!file("/no/such/file").is_met());
+        let library = Requirement {
+            probe: Probe::Library("no-such-library"),
+            reason: "",
+            packages: &[],
+        };
+        assert!(!library.is_met());
+    }
+}
