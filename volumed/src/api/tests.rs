@@ -78,13 +78,16 @@ async fn answer(request: Request<Body>) -> (StatusCode, Value) {
     (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
+/// Path, headers, body, and the code that is answered.
+type BadRequest<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, ErrorCode);
+
 const JSON: (&str, &str) = ("content-type", "application/json");
 const GOOD: &str = r#"{"name":"a","size_bytes":1}"#;
 
 #[tokio::test]
 async fn each_kind_of_bad_request_has_its_code() {
     let long = format!(r#"{{"name":"{}","size_bytes":1}}"#, "x".repeat(1024));
-    let cases: &[(&str, &[(&str, &str)], &str, ErrorCode)] = &[
+    let cases: &[BadRequest<'_>] = &[
         ("/echo", &[JSON], "{\"name\":", ErrorCode::MalformedJson),
         ("/echo", &[JSON], "nonsense", ErrorCode::MalformedJson),
         ("/echo", &[JSON], "\u{0}", ErrorCode::MalformedJson),
