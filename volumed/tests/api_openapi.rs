@@ -49,6 +49,24 @@ fn every_reference_leads_somewhere() {
     }
 }
 
+#[test]
+fn each_list_is_of_its_own_items() {
+    let document = document();
+    for (path, items) in [
+        ("/api/v1/volumes", "Volume"),
+        ("/api/v1/leases", "Lease"),
+        ("/api/v1/findings", "Finding"),
+    ] {
+        let answer = &document["paths"][path]["get"]["responses"]["200"];
+        let page = answer["content"]["application/json"]["schema"]["$ref"]
+            .as_str()
+            .unwrap();
+        let page = document.pointer(page.trim_start_matches('#')).unwrap();
+        let reference = format!("#/components/schemas/{items}");
+        assert_eq!(page["properties"]["items"]["items"]["$ref"], reference, "{path}");
+    }
+}
+
 fn collect(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
