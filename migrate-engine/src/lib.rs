@@ -1,4 +1,4 @@
-//! The migration engine: moves virtual machines' disks into volumes.
+//! The migration engine: moves virtual machines' disks into volumes; a thin client of the volume daemon.
 
-pub mod block;
-pub mod transfer;
+pub mod process;
+pub mod source;

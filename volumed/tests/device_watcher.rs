@@ -53,6 +53,14 @@ async fn goes(feed: &InventoryFeed, backing: &Backing) {
     feed.wait_for(gone, soon()).await.expect("the disk goes");
 }
 
+/// Waits until no loop device has the file: another opener of the node (udevd, a scan) defers its detach.
+fn let_go(backing: &Backing) {
+    wait_until("the file being let go", || {
+        let used = run("losetup", &["--associated", backing.path()]);
+        used.is_empty().then_some(())
+    });
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn uevents_alone_show_disks_coming_and_going() {
     if !can_run(&[]) {
@@ -249,11 +257,7 @@ async fn a_rescan_needs_no_alarm() {
         let inventory = feed.rescan(soon()).await.unwrap();
         assert_eq!(holding(&inventory, &backing).unwrap().node, attached.node);
         attached.detach();
-        // Another opener of the node defers the detach; then it is not gone at once.
-        wait_until("the file being let go", || {
-            let used = run("losetup", &["--associated", backing.path()]);
-            used.is_empty().then_some(())
-        });
+        let_go(&backing);
         assert!(holding(&feed.rescan(soon()).await.unwrap(), &backing).is_none());
     }
     watcher.stop();
@@ -312,6 +316,8 @@ async fn where_udevd_runs_its_events_are_one_more_alarm() {
         attached.detach();
         came.then_some(())
     });
+    let_go(&backing);
+    feed.rescan(soon()).await.unwrap();
     let attached = backing.attach();
     assert_eq!(appears(&feed, &backing).await.node, attached.node);
     attached.detach();

@@ -77,7 +77,7 @@ pub struct Usage {
 
 impl Usage {
     /// Reads mounts and swap areas now; holders as the inventory has them. Costs a few files, opens no device.
-    /// Processes and exclusive claims are asked for one disk at a time, by [`openers`](super::openers) and
+    /// Processes and exclusive claims are asked for one disk at a time, by [`openers`](super::openers()) and
     /// [`exclusive_probe`](super::exclusive_probe); add them with [`Usage::add`].
     ///
     /// # Errors

@@ -158,7 +158,7 @@ impl Subscriptions {
         let Some(kernel) = &self.kernel else { return false };
         let numbers = &mut self.numbers;
         let (mut block_events, mut jumped) = (0, false);
-        let mut dirty = lost_by_error(kernel);
+        let mut overrun = lost_by_error(kernel);
         let events = drain(kernel, |event| {
             jumped |= numbers.came(event.sequence_number(), Instant::now());
             block_events += usize::from(event.subsystem().is_none_or(|subsystem| subsystem == "block"));
@@ -180,11 +180,34 @@ impl Subscriptions {
             let new = drops.wrapping_sub(self.drops);
             self.drops = drops;
             stats.events_dropped.fetch_add(new.into(), Ordering::Relaxed);
-            dirty |= new > 0;
+            overrun |= new > 0;
         }
-        // What is only missing may be lost, and a scan costs little: look now, and again when it is certain.
-        dirty || jumped || lost.events > 0 || block_events > 0
+        is_alarm(KernelNews {
+            overrun,
+            jumped,
+            lost: lost.events,
+            block_events,
+        })
     }
+}
+
+/// What one look at the kernel's uevents has brought.
+#[derive(Debug, Clone, Copy, Default)]
+struct KernelNews {
+    /// The kernel says that it dropped some.
+    overrun: bool,
+    /// Some are missing that were not before.
+    jumped: bool,
+    /// So many are lost for certain.
+    lost: u64,
+    /// So many were about block devices.
+    block_events: usize,
+}
+
+/// Whether the disks may have changed. What is only missing may be lost, and a scan costs little: look at once, and
+/// again when it is certain.
+fn is_alarm(news: KernelNews) -> bool {
+    news.overrun || news.jumped || news.lost > 0 || news.block_events > 0
 }
 
 fn count(counter: &AtomicU64, events: usize, stats: &WatcherStats) {
@@ -250,4 +273,25 @@ fn watch_directories(root: &SysRoot) -> io::Result<Inotify> {
         }
     }
     Ok(inotify)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_news_is_an_alarm_and_none_is_not() {
+        let none = KernelNews::default();
+        assert!(!is_alarm(none), "events about other things are no alarm");
+        assert!(is_alarm(KernelNews {
+            overrun: true,
+            ..none
+        }));
+        assert!(is_alarm(KernelNews { jumped: true, ..none }));
+        assert!(is_alarm(KernelNews { lost: 1, ..none }));
+        assert!(is_alarm(KernelNews {
+            block_events: 1,
+            ..none
+        }));
+    }
 }
