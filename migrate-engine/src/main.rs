@@ -30,5 +30,8 @@ async fn main() -> ExitCode {
 #[allow(clippy::print_stderr, reason = "the program's last word")]
 fn print_error(error: &anyhow::Error) {
     eprintln!("error: {error}");
-    error.chain().skip(1).for_each(|cause| eprintln!("cause: {cause}"));
+    error
+        .chain()
+        .skip(1)
+        .for_each(|cause| eprintln!("cause: {cause}"));
 }

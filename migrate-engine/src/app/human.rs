@@ -1,5 +1,9 @@
 //! What people read: the report, errors with cause and hint.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program talks to people")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is where the program talks to people"
+)]
 
 use crate::model::{CopyReport, DiskReport, Outcome, Size};
 
@@ -19,7 +23,11 @@ pub(super) fn print_report(report: &CopyReport) {
         Outcome::Failed => "FAILED",
         Outcome::Cancelled => "stopped",
     };
-    println!("machine `{}`: {} disks copied, {outcome} after {seconds:.1} s", report.machine, report.disks.len());
+    println!(
+        "machine `{}`: {} disks copied, {outcome} after {seconds:.1} s",
+        report.machine,
+        report.disks.len()
+    );
 }
 
 fn disk_lines(disk: &DiskReport) -> String {
@@ -37,7 +45,11 @@ fn disk_lines(disk: &DiskReport) -> String {
         Size(disk.volume_bytes),
         if disk.reused { "reused" } else { "new" },
         disk.device_path,
-        if disk.attached { "still attached" } else { "detached" },
+        if disk.attached {
+            "still attached"
+        } else {
+            "detached"
+        },
         Size(disk.bytes_read),
         Size(disk.bytes_written),
         Size(disk.bytes_skipped),

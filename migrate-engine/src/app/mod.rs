@@ -31,10 +31,15 @@ pub enum Ending {
 /// # Errors
 /// Where the report cannot be written.
 pub async fn copy(copier: &Copier, spec: &str, json: Option<&Path>) -> anyhow::Result<Ending> {
-    let watch = if std::io::stderr().is_terminal() { Show::bar() } else { Show::lines() };
+    let watch = if std::io::stderr().is_terminal() {
+        Show::bar()
+    } else {
+        Show::lines()
+    };
     let (report, error) = copier.copy(spec, &watch).await;
     if let Some(path) = json {
-        write_json(path, &report).with_context(|| format!("cannot write the report to {}", path.display()))?;
+        write_json(path, &report)
+            .with_context(|| format!("cannot write the report to {}", path.display()))?;
     }
     human::print_report(&report);
     if let Some(error) = &error {

@@ -30,13 +30,19 @@ impl Show {
         let bar = ProgressBar::no_length();
         let style = ProgressStyle::with_template("{msg} {wide_bar} {prefix}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar: Some(bar), watching: Mutex::default() }
+        Self {
+            bar: Some(bar),
+            watching: Mutex::default(),
+        }
     }
 
     /// Lines, for a log.
     #[must_use]
     pub fn lines() -> Self {
-        Self { bar: None, watching: Mutex::default() }
+        Self {
+            bar: None,
+            watching: Mutex::default(),
+        }
     }
 }
 
@@ -95,11 +101,21 @@ fn show(disk: &str, now: &Snapshot, bar: Option<&ProgressBar>) {
 }
 
 /// Bytes that really move, rate, and the time left for the data left.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate shown to people")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate shown to people"
+)]
 fn numbers(now: &Snapshot) -> String {
     let moved = format!("{} of {}", Size(now.data_done), Size(now.data_bytes));
-    let rate = now.rate.map(|rate| format!(", {}/s", Size(rate as u64))).unwrap_or_default();
-    let left = now.eta.map(|eta| format!(", {} s left", eta.as_secs())).unwrap_or_default();
+    let rate = now
+        .rate
+        .map(|rate| format!(", {}/s", Size(rate as u64)))
+        .unwrap_or_default();
+    let left = now
+        .eta
+        .map(|eta| format!(", {} s left", eta.as_secs()))
+        .unwrap_or_default();
     let phase = match now.phase {
         Phase::Flushing => ", flushing",
         _ => "",

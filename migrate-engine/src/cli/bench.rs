@@ -31,11 +31,25 @@ impl Arguments {
             let source = NbdExport::connect(self.source.parse()?, NbdOptions::default())?;
             let file = std::fs::File::options().read(true).write(true).open(&self.target);
             let file = file.with_context(|| format!("cannot open {}", self.target.display()))?;
-            let initial_content = if self.target_is_zero { InitialContent::Zero } else { InitialContent::Unknown };
-            let target =
-                LocalDisk::new(OwnedFd::from(file), LocalDiskOptions { initial_content, ..Default::default() })?;
-            let report =
-                transfer::copy(&source, &target, &CopyOptions::default(), &Progress::new(), &Cancel::new())?;
+            let initial_content = if self.target_is_zero {
+                InitialContent::Zero
+            } else {
+                InitialContent::Unknown
+            };
+            let target = LocalDisk::new(
+                OwnedFd::from(file),
+                LocalDiskOptions {
+                    initial_content,
+                    ..Default::default()
+                },
+            )?;
+            let report = transfer::copy(
+                &source,
+                &target,
+                &CopyOptions::default(),
+                &Progress::new(),
+                &Cancel::new(),
+            )?;
             Ok((began.elapsed().as_secs_f64(), report))
         };
         let (seconds, report) = tokio::task::spawn_blocking(work).await??;

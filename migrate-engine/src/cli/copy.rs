@@ -30,7 +30,12 @@ pub(super) struct Arguments {
     #[arg(required = true)]
     sources: Vec<String>,
     /// The daemon's Unix socket.
-    #[arg(long, env = "VOLUMED_SOCKET", value_name = "PATH", conflicts_with = "volumed_url")]
+    #[arg(
+        long,
+        env = "VOLUMED_SOCKET",
+        value_name = "PATH",
+        conflicts_with = "volumed_url"
+    )]
     volumed_socket: Option<PathBuf>,
     /// The daemon's address on loopback.
     #[arg(long, env = "VOLUMED_URL", value_name = "URL")]
@@ -60,7 +65,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     scratch_dir: Option<PathBuf>,
     /// The engine's own records.
-    #[arg(long, value_name = "PATH", default_value = "/var/lib/migrate-engine/migrate-engine.db")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/var/lib/migrate-engine/migrate-engine.db"
+    )]
     database: PathBuf,
     /// Write over a volume that already holds a finished copy.
     #[arg(long)]
@@ -128,8 +137,15 @@ impl Arguments {
         if self.sources.len() == 1 {
             return Some(path);
         }
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
+        let stem = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let extension = path
+            .extension()
+            .map(|e| format!(".{}", e.to_string_lossy()))
+            .unwrap_or_default();
         Some(path.with_file_name(format!("{stem}-{}{extension}", n + 1)))
     }
 
@@ -147,9 +163,20 @@ impl Arguments {
         let defaults = Options::default();
         Options {
             format: self.format,
-            backing: if self.allow_backing { Backing::SameFolder } else { Backing::Refuse },
-            manifest: if self.no_manifest_check { ManifestCheck::Skip } else { ManifestCheck::Verify },
-            scratch_dir: self.scratch_dir.clone().unwrap_or_else(|| defaults.scratch_dir.clone()),
+            backing: if self.allow_backing {
+                Backing::SameFolder
+            } else {
+                Backing::Refuse
+            },
+            manifest: if self.no_manifest_check {
+                ManifestCheck::Skip
+            } else {
+                ManifestCheck::Verify
+            },
+            scratch_dir: self
+                .scratch_dir
+                .clone()
+                .unwrap_or_else(|| defaults.scratch_dir.clone()),
             run_dir: self.runtime_dir.clone(),
             ..defaults
         }
@@ -173,9 +200,21 @@ impl Arguments {
             buffer: self.buffer,
             route: if self.via_nbd { Route::Nbd } else { Route::Device },
             export,
-            existing: if self.overwrite { Existing::Overwrite } else { Existing::Refuse },
-            afterwards: if self.keep_attached { Afterwards::StayAttached } else { Afterwards::Detach },
-            verification: if self.no_verify { Verification::Skip } else { Verification::ReadBack },
+            existing: if self.overwrite {
+                Existing::Overwrite
+            } else {
+                Existing::Refuse
+            },
+            afterwards: if self.keep_attached {
+                Afterwards::StayAttached
+            } else {
+                Afterwards::Detach
+            },
+            verification: if self.no_verify {
+                Verification::Skip
+            } else {
+                Verification::ReadBack
+            },
             rate: self.rate.map(|rate| rate.0),
             workers: self.workers.into(),
             operation_timeout: Duration::from_secs(self.operation_timeout),
@@ -187,6 +226,8 @@ fn listen_address(text: &str) -> anyhow::Result<NbdAddress> {
     if text.starts_with('/') {
         return Ok(NbdAddress::Unix(text.into()));
     }
-    let address = text.parse().with_context(|| format!("`{text}` is neither HOST:PORT nor an absolute path"))?;
+    let address = text
+        .parse()
+        .with_context(|| format!("`{text}` is neither HOST:PORT nor an absolute path"))?;
     Ok(NbdAddress::Tcp(address))
 }

@@ -31,7 +31,9 @@ impl FromStr for Size {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || SizeParseError(text.chars().take(64).collect());
         let trimmed = text.trim();
-        let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
+        let digits = trimmed
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(digits);
         let number: u64 = number.parse().map_err(|_| bad())?;
         let unit = unit.trim_start().to_ascii_lowercase();
@@ -43,7 +45,12 @@ impl FromStr for Size {
 impl fmt::Display for Size {
     #[allow(clippy::cast_precision_loss, reason = "shown with one digit after the point")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let large = [("TiB", 1_u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        let large = [
+            ("TiB", 1_u64 << 40),
+            ("GiB", 1 << 30),
+            ("MiB", 1 << 20),
+            ("KiB", 1 << 10),
+        ];
         match large.iter().find(|(_, unit)| self.0 >= *unit) {
             Some((name, unit)) if self.0.is_multiple_of(*unit) => write!(f, "{} {name}", self.0 / unit),
             Some((name, unit)) => write!(f, "{:.1} {name}", self.0 as f64 / *unit as f64),
@@ -56,7 +63,10 @@ impl fmt::Display for Size {
 /// where that does not fit.
 #[must_use]
 pub fn volume_size(capacity: u64, buffer: Size) -> Option<Size> {
-    capacity.checked_add(buffer.0)?.checked_next_multiple_of(1 << 20).map(Size)
+    capacity
+        .checked_add(buffer.0)?
+        .checked_next_multiple_of(1 << 20)
+        .map(Size)
 }
 
 #[cfg(test)]
@@ -65,10 +75,24 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        for (text, bytes) in [("5GB", 5_000_000_000), ("64MiB", 64 << 20), ("1 TiB", 1 << 40), ("0", 0), ("12b", 12)] {
+        for (text, bytes) in [
+            ("5GB", 5_000_000_000),
+            ("64MiB", 64 << 20),
+            ("1 TiB", 1 << 40),
+            ("0", 0),
+            ("12b", 12),
+        ] {
             assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
         }
-        for text in ["", "GB", "-1", "1.5GiB", "5 XB", "99999999999999999999", "18446744073709551615KiB"] {
+        for text in [
+            "",
+            "GB",
+            "-1",
+            "1.5GiB",
+            "5 XB",
+            "99999999999999999999",
+            "18446744073709551615KiB",
+        ] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
     }
@@ -77,7 +101,10 @@ mod tests {
     fn a_volume_is_never_smaller_than_its_disk_and_buffer() {
         assert_eq!(volume_size(1, Size(0)), Some(Size(1 << 20)));
         // 37.5 GiB stays 37.5 GiB: a peer rounds it down to 37.
-        assert_eq!(volume_size(75 << 29, Size(5_000_000_000)).map(|s| s.0 >= (75 << 29) + 5_000_000_000), Some(true));
+        assert_eq!(
+            volume_size(75 << 29, Size(5_000_000_000)).map(|s| s.0 >= (75 << 29) + 5_000_000_000),
+            Some(true)
+        );
         assert_eq!(volume_size(u64::MAX, Size(1)), None);
     }
 }

@@ -39,7 +39,10 @@ pub(super) struct Moved {
 
 /// How large the volume for a disk is made.
 pub(super) fn size_for(disk: &str, capacity: u64, buffer: Size) -> Result<Size, PipelineError> {
-    volume_size(capacity, buffer).ok_or_else(|| PipelineError::TooLarge { disk: disk.to_owned(), capacity })
+    volume_size(capacity, buffer).ok_or_else(|| PipelineError::TooLarge {
+        disk: disk.to_owned(),
+        capacity,
+    })
 }
 
 impl Job<'_> {
@@ -60,23 +63,41 @@ impl Job<'_> {
     async fn copy(&self, served: &Served) -> Result<DiskReport, PipelineError> {
         let (disk, capacity) = (&self.source.disk_id, BlockRead::size(&*served.reader));
         if let Some(said) = self.source.capacity_bytes.filter(|&said| said != capacity) {
-            return Err(PipelineError::SourceSize { disk: disk.clone(), said, found: capacity });
+            return Err(PipelineError::SourceSize {
+                disk: disk.clone(),
+                said,
+                found: capacity,
+            });
         }
         let name = names::volume_name(self.machine, &self.source.label);
         let size = size_for(disk, capacity, self.copier.settings.buffer)?;
-        let wanted = Wanted { name: &name, size, needs: Size(capacity) };
-        self.watch.say(&format!("disk {disk}: {} into a volume of {size}", Size(capacity)));
+        let wanted = Wanted {
+            name: &name,
+            size,
+            needs: Size(capacity),
+        };
+        self.watch.say(&format!(
+            "disk {disk}: {} into a volume of {size}",
+            Size(capacity)
+        ));
         let key = names::source_disk(self.machine, self.source.path.as_deref(), disk);
         self.refuse_occupied(&key).await?;
         let timeout = self.copier.settings.operation_timeout;
         let target = provision(&self.copier.client, &key, &wanted, timeout).await?;
 
-        let record = self.copier.store.begin_copy(&target.volume.id.to_string(), &key.vm, &key.disk)?;
+        let record = self
+            .copier
+            .store
+            .begin_copy(&target.volume.id.to_string(), &key.vm, &key.disk)?;
         let moved = self.move_and_give_back(served, &target).await;
         let end = match &moved {
-            Ok((moved, _)) => CopyEnd::Completed { digest: moved.copy.digest.root().to_string() },
+            Ok((moved, _)) => CopyEnd::Completed {
+                digest: moved.copy.digest.root().to_string(),
+            },
             Err(error) if error.is_cancelled() => CopyEnd::Cancelled,
-            Err(error) => CopyEnd::Failed { error: error.to_string() },
+            Err(error) => CopyEnd::Failed {
+                error: error.to_string(),
+            },
         };
         self.copier.store.end_copy(record, &end)?;
         let (moved, device_path) = moved?;
@@ -86,18 +107,31 @@ impl Job<'_> {
     /// A volume that holds a finished copy, or that somebody else wrote to, is not written over unasked.
     async fn refuse_occupied(&self, key: &SourceKey) -> Result<(), PipelineError> {
         let disk = || self.source.disk_id.clone();
-        let found = self.copier.client.volume_of_source(key).await.map_err(|source| {
-            TargetError::Daemon { doing: "look for the volume", disk: disk(), source }
-        })?;
+        let found = self
+            .copier
+            .client
+            .volume_of_source(key)
+            .await
+            .map_err(|source| TargetError::Daemon {
+                doing: "look for the volume",
+                disk: disk(),
+                source,
+            })?;
         let overwritable = self.copier.settings.existing == Existing::Overwrite;
-        let Some(volume) = found.filter(|_| !overwritable) else { return Ok(()) };
+        let Some(volume) = found.filter(|_| !overwritable) else {
+            return Ok(());
+        };
         let why = match self.copier.store.latest_copy(&volume.id.to_string())?.as_deref() {
             Some("completed") => "holds a finished copy of it",
             Some(_) => return Ok(()),
             None if volume.known_zero => return Ok(()),
             None => "holds something that this engine has no record of",
         };
-        Err(PipelineError::Occupied { volume: volume.id, disk: disk(), why })
+        Err(PipelineError::Occupied {
+            volume: volume.id,
+            disk: disk(),
+            why,
+        })
     }
 
     async fn move_and_give_back(
@@ -113,14 +147,20 @@ impl Job<'_> {
         if stay {
             return moved;
         }
-        self.watch.say(&format!("disk {}: detaching volume {}", self.source.disk_id, target.volume.id));
-        let detached = target.detach(&self.copier.client, self.copier.settings.operation_timeout).await;
+        self.watch.say(&format!(
+            "disk {}: detaching volume {}",
+            self.source.disk_id, target.volume.id
+        ));
+        let detached = target
+            .detach(&self.copier.client, self.copier.settings.operation_timeout)
+            .await;
         match (moved, detached) {
             (Ok(moved), Ok(())) => Ok(moved),
             (Ok(_), Err(error)) => Err(error.into()),
             (Err(error), Ok(())) => Err(error),
             (Err(error), Err(detach)) => {
-                self.watch.say(&format!("volume {} stays attached: {detach}", target.volume.id));
+                self.watch
+                    .say(&format!("volume {} stays attached: {detach}", target.volume.id));
                 Err(error)
             }
         }
@@ -131,10 +171,19 @@ impl Job<'_> {
         served: &Served,
         target: &TargetVolume,
     ) -> Result<(Moved, String), PipelineError> {
-        let purpose = if self.exports.is_some() { LeasePurpose::Export } else { LeasePurpose::Transfer };
-        let device = target.open(&self.copier.client, purpose, &self.source.disk_id).await?;
+        let purpose = if self.exports.is_some() {
+            LeasePurpose::Export
+        } else {
+            LeasePurpose::Transfer
+        };
+        let device = target
+            .open(&self.copier.client, purpose, &self.source.disk_id)
+            .await?;
         let path = device.device().device_path.clone();
-        self.watch.say(&format!("disk {}: volume {} is {path}, verified", self.source.disk_id, target.volume.id));
+        self.watch.say(&format!(
+            "disk {}: volume {} is {path}, verified",
+            self.source.disk_id, target.volume.id
+        ));
         let cancel = self.copier.cancel.child();
         let guard = stop_when_lost(&device, &cancel);
         let moved = self.through(served, &device, &cancel).await;
@@ -142,20 +191,33 @@ impl Job<'_> {
         guard.abort();
         let closed = device.close().await;
         match moved {
-            Err(error) if error.is_cancelled() && lost => {
-                Err(PipelineError::LeaseLost { volume: target.volume.id, disk: self.source.disk_id.clone() })
-            }
+            Err(error) if error.is_cancelled() && lost => Err(PipelineError::LeaseLost {
+                volume: target.volume.id,
+                disk: self.source.disk_id.clone(),
+            }),
             Err(error) => Err(error),
             Ok(moved) => {
                 let disk = self.source.disk_id.clone();
-                closed.map_err(|source| TargetError::Daemon { doing: "close the device", disk, source })?;
+                closed.map_err(|source| TargetError::Daemon {
+                    doing: "close the device",
+                    disk,
+                    source,
+                })?;
                 Ok((moved, path))
             }
         }
     }
 
-    fn report(&self, target: &TargetVolume, moved: Moved, device_path: String, capacity_bytes: u64) -> DiskReport {
-        let Volume { id, name, size_bytes, .. } = &target.volume;
+    fn report(
+        &self,
+        target: &TargetVolume,
+        moved: Moved,
+        device_path: String,
+        capacity_bytes: u64,
+    ) -> DiskReport {
+        let Volume {
+            id, name, size_bytes, ..
+        } = &target.volume;
         let totals = moved.copy.totals;
         DiskReport {
             disk_id: self.source.disk_id.clone(),
@@ -166,7 +228,11 @@ impl Job<'_> {
             volume_bytes: *size_bytes,
             reused: target.reused,
             device_path,
-            route: if self.exports.is_some() { Route::Nbd } else { Route::Device },
+            route: if self.exports.is_some() {
+                Route::Nbd
+            } else {
+                Route::Device
+            },
             bytes_read: totals.bytes_read,
             bytes_written: totals.bytes_written,
             bytes_skipped: totals.bytes_skipped,

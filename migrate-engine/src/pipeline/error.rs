@@ -134,9 +134,9 @@ impl PipelineError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Target(TargetError::Daemon { source, .. }) => source.hint(),
-            Self::Transfer { server: Some(words), .. } if !words.trim().is_empty() => {
-                Some(format!("the source's server said: {}", words.trim()))
-            }
+            Self::Transfer {
+                server: Some(words), ..
+            } if !words.trim().is_empty() => Some(format!("the source's server said: {}", words.trim())),
             _ => None,
         }
     }

@@ -58,7 +58,11 @@ impl Copier {
         let error = self.copy_into(spec, watch, &mut report).await.err();
         report.finished_at = Timestamp::now();
         if let Some(error) = &error {
-            report.outcome = if error.is_cancelled() { Outcome::Cancelled } else { Outcome::Failed };
+            report.outcome = if error.is_cancelled() {
+                Outcome::Cancelled
+            } else {
+                Outcome::Failed
+            };
             report.error = Some(error.to_string());
         }
         (report, error)
@@ -75,7 +79,11 @@ impl Copier {
             opened = source::open(spec, &self.sources) => opened?,
             () = cancelled(&self.cancel) => return Err(PipelineError::Cancelled),
         };
-        report.machine = self.settings.machine.clone().unwrap_or_else(|| machine.name.clone());
+        report.machine = self
+            .settings
+            .machine
+            .clone()
+            .unwrap_or_else(|| machine.name.clone());
         report.notes.clone_from(&machine.notes);
         for note in &machine.notes {
             watch.say(&format!("note: {note}"));

@@ -14,17 +14,34 @@ pub(super) fn source_disk(machine: &str, file: Option<&Path>, disk_id: &str) -> 
         Some(file) => format!("{}#{disk_id}", file.display()),
         None => disk_id.to_owned(),
     };
-    SourceDisk { vm: machine.to_owned(), disk }
+    SourceDisk {
+        vm: machine.to_owned(),
+        disk,
+    }
 }
 
 /// A name for the volume, of the characters that the daemon takes.
 pub(super) fn volume_name(machine: &str, label: &str) -> String {
     let label = label.rsplit('/').next().unwrap_or(label);
-    let whole = if label.starts_with(machine) { label.to_owned() } else { format!("{machine}-{label}") };
-    let fits = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let whole = if label.starts_with(machine) {
+        label.to_owned()
+    } else {
+        format!("{machine}-{label}")
+    };
+    let fits = |c: char| {
+        if c.is_ascii_alphanumeric() || "._-".contains(c) {
+            c
+        } else {
+            '-'
+        }
+    };
     let name: String = whole.chars().map(fits).take(LONGEST).collect();
     let name = name.trim_matches(['-', '.', ' ']);
-    if name.is_empty() { "disk".to_owned() } else { name.to_owned() }
+    if name.is_empty() {
+        "disk".to_owned()
+    } else {
+        name.to_owned()
+    }
 }
 
 #[cfg(test)]

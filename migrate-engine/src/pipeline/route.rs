@@ -8,7 +8,8 @@ use volume_client::OpenedDevice;
 use super::PipelineError;
 use super::disk::{Job, Moved, Served};
 use crate::block::{
-    BlockError, BlockWrite, Cancel, Durability, InitialContent, LocalDisk, LocalDiskOptions, NbdExport, NbdOptions,
+    BlockError, BlockWrite, Cancel, Durability, InitialContent, LocalDisk, LocalDiskOptions, NbdExport,
+    NbdOptions,
 };
 use crate::config::{CopySettings, Verification};
 use crate::store::ExportRow;
@@ -19,17 +20,25 @@ use crate::transfer::{
 
 /// How the source's server is read.
 pub(super) fn reading(settings: &CopySettings) -> NbdOptions {
-    NbdOptions { connections: settings.workers, ..NbdOptions::default() }
+    NbdOptions {
+        connections: settings.workers,
+        ..NbdOptions::default()
+    }
 }
 
 /// Connects to an export on a thread where blocking is allowed.
 pub(super) async fn connect(uri: String, options: NbdOptions) -> Result<Arc<NbdExport>, PipelineError> {
     let parsed = uri
         .parse()
-        .map_err(|e: crate::block::nbd::NbdUriError| PipelineError::Address { uri: uri.clone(), why: e.to_string() })?;
+        .map_err(|e: crate::block::nbd::NbdUriError| PipelineError::Address {
+            uri: uri.clone(),
+            why: e.to_string(),
+        })?;
     let connected = tokio::task::spawn_blocking(move || NbdExport::connect(parsed, options)).await;
     let connected = connected.map_err(|_| PipelineError::Panicked)?;
-    connected.map(Arc::new).map_err(|source| PipelineError::Connect { uri, source })
+    connected
+        .map(Arc::new)
+        .map_err(|source| PipelineError::Connect { uri, source })
 }
 
 impl Job<'_> {
@@ -40,11 +49,18 @@ impl Job<'_> {
         device: &OpenedDevice,
         cancel: &Cancel,
     ) -> Result<Moved, PipelineError> {
-        let initial = if device.known_zero() { InitialContent::Zero } else { InitialContent::Unknown };
+        let initial = if device.known_zero() {
+            InitialContent::Zero
+        } else {
+            InitialContent::Unknown
+        };
         let local = Arc::new(self.local(device, initial)?);
         let copy = match self.exports {
             None => self.move_bytes(served, local.clone(), cancel).await?,
-            Some(exports) => self.move_through_export(exports, served, device, initial, cancel).await?,
+            Some(exports) => {
+                self.move_through_export(exports, served, device, initial, cancel)
+                    .await?
+            }
         };
         let verified = match self.copier.settings.verification {
             Verification::Skip => None,
@@ -57,8 +73,14 @@ impl Job<'_> {
     }
 
     fn different(&self, device: &OpenedDevice, report: &VerifyReport) -> PipelineError {
-        let places: Vec<_> = report.first_mismatches.iter().map(|m| format!("{}-{}", m.start, m.end)).collect();
-        let blocks = report.differing_blocks.map_or_else(|| "some".to_owned(), |n| n.to_string());
+        let places: Vec<_> = report
+            .first_mismatches
+            .iter()
+            .map(|m| format!("{}-{}", m.start, m.end))
+            .collect();
+        let blocks = report
+            .differing_blocks
+            .map_or_else(|| "some".to_owned(), |n| n.to_string());
         PipelineError::Different {
             volume: device.device().volume_id,
             disk: self.source.disk_id.clone(),
@@ -66,16 +88,27 @@ impl Job<'_> {
         }
     }
 
-    fn local(&self, device: &OpenedDevice, initial_content: InitialContent) -> Result<LocalDisk, PipelineError> {
+    fn local(
+        &self,
+        device: &OpenedDevice,
+        initial_content: InitialContent,
+    ) -> Result<LocalDisk, PipelineError> {
         let failed = |source| PipelineError::Device {
             path: device.device().device_path.clone(),
             disk: self.source.disk_id.clone(),
             source,
         };
         let descriptor = device.try_clone();
-        let descriptor =
-            descriptor.map_err(|source| failed(BlockError::System { action: "share the descriptor", source }))?;
-        let options = LocalDiskOptions { initial_content, ..LocalDiskOptions::default() };
+        let descriptor = descriptor.map_err(|source| {
+            failed(BlockError::System {
+                action: "share the descriptor",
+                source,
+            })
+        })?;
+        let options = LocalDiskOptions {
+            initial_content,
+            ..LocalDiskOptions::default()
+        };
         LocalDisk::new(OwnedFd::from(descriptor), options).map_err(failed)
     }
 
@@ -100,7 +133,10 @@ impl Job<'_> {
         };
         let copied = async {
             self.copier.store.published(&row)?;
-            let options = NbdOptions { initial_content, ..reading(&self.copier.settings) };
+            let options = NbdOptions {
+                initial_content,
+                ..reading(&self.copier.settings)
+            };
             let writer = connect(export.uri.clone(), options).await?;
             self.move_bytes(served, writer, cancel).await
         }
@@ -130,9 +166,12 @@ impl Job<'_> {
             transfer::copy(&*reader, &*writer, &options, progress, cancel)
         };
         let copied = self.on_threads(cancel, "copying", work).await?;
-        let report = copied.map_err(|source| self.failed("copy", Some(served.disk.server_words()), source))?;
+        let report =
+            copied.map_err(|source| self.failed("copy", Some(served.disk.server_words()), source))?;
         if report.durability == Durability::NotOffered {
-            self.watch.say("warning: the export offers no flush; whether the bytes are on the disk is its own affair");
+            self.watch.say(
+                "warning: the export offers no flush; whether the bytes are on the disk is its own affair",
+            );
         }
         Ok(report)
     }
@@ -144,7 +183,10 @@ impl Job<'_> {
         cancel: &Cancel,
     ) -> Result<VerifyReport, PipelineError> {
         let digest = digest.clone();
-        let options = VerifyOptions { workers: self.copier.settings.workers, ..VerifyOptions::default() };
+        let options = VerifyOptions {
+            workers: self.copier.settings.workers,
+            ..VerifyOptions::default()
+        };
         let work = move |progress: &Progress, cancel: &Cancel| {
             transfer::verify(&*local, Expected::Disk(&digest), &options, progress, cancel)
         };
@@ -160,7 +202,8 @@ impl Job<'_> {
         work: impl FnOnce(&Progress, &Cancel) -> Result<T, TransferError> + Send + 'static,
     ) -> Result<Result<T, TransferError>, PipelineError> {
         let progress = Arc::new(Progress::new());
-        self.watch.moving(&format!("{doing} {}", self.source.disk_id), &progress);
+        self.watch
+            .moving(&format!("{doing} {}", self.source.disk_id), &progress);
         let (of, cancel) = (Arc::clone(&progress), cancel.clone());
         let done = tokio::task::spawn_blocking(move || work(&of, &cancel)).await;
         self.watch.done();
@@ -168,6 +211,11 @@ impl Job<'_> {
     }
 
     fn failed(&self, doing: &'static str, server: Option<String>, source: TransferError) -> PipelineError {
-        PipelineError::Transfer { doing, disk: self.source.disk_id.clone(), server, source }
+        PipelineError::Transfer {
+            doing,
+            disk: self.source.disk_id.clone(),
+            server,
+            source,
+        }
     }
 }

@@ -65,14 +65,20 @@ impl Store {
     /// [`StoreError::Newer`] where a newer engine wrote it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)
-                .map_err(|source| StoreError::Directory { path: path.to_owned(), source })?;
+            std::fs::create_dir_all(directory).map_err(|source| StoreError::Directory {
+                path: path.to_owned(),
+                source,
+            })?;
         }
         let mut conn = Connection::open(path)?;
         conn.busy_timeout(std::time::Duration::from_secs(10))?;
-        conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+        conn.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
+        )?;
         prepare(&mut conn, path)?;
-        Ok(Self { conn: Mutex::new(conn) })
+        Ok(Self {
+            conn: Mutex::new(conn),
+        })
     }
 
     /// Records that a disk is about to be copied into a volume, and returns the record's id.
@@ -112,7 +118,11 @@ impl Store {
     /// Where the records cannot be read.
     pub fn latest_copy(&self, volume: &str) -> Result<Option<String>, StoreError> {
         let sql = "SELECT status FROM disk_copies WHERE volume_id = ?1 ORDER BY id DESC LIMIT 1";
-        Ok(self.conn.lock().query_row(sql, [volume], |r| r.get(0)).optional()?)
+        Ok(self
+            .conn
+            .lock()
+            .query_row(sql, [volume], |r| r.get(0))
+            .optional()?)
     }
 
     /// Records an export that a handshake confirmed. One that a crash left live for the same volume is ended.
@@ -130,7 +140,14 @@ impl Store {
         tx.execute(
             "INSERT INTO nbd_exports (volume_id, export_name, device_path, uri, backend, published_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![export.volume_id, export.name, export.device_path, export.uri, export.backend, now],
+            params![
+                export.volume_id,
+                export.name,
+                export.device_path,
+                export.uri,
+                export.backend,
+                now
+            ],
         )?;
         tx.commit()?;
         Ok(())
@@ -142,7 +159,9 @@ impl Store {
     /// Where the record cannot be made durable.
     pub fn withdrawn(&self, volume: &str) -> Result<(), StoreError> {
         let sql = "UPDATE nbd_exports SET withdrawn_at = ?2 WHERE volume_id = ?1 AND withdrawn_at IS NULL";
-        self.conn.lock().execute(sql, [volume, &Timestamp::now().to_string()])?;
+        self.conn
+            .lock()
+            .execute(sql, [volume, &Timestamp::now().to_string()])?;
         Ok(())
     }
 }
@@ -156,7 +175,10 @@ fn prepare(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
             Ok(tx.commit()?)
         }
         VERSION => Ok(()),
-        found => Err(StoreError::Newer { path: path.to_owned(), found }),
+        found => Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+        }),
     }
 }
 
@@ -187,7 +209,9 @@ mod tests {
         assert_eq!(store.latest_copy("v").unwrap(), None);
         let first = store.begin_copy("v", "vm", "disk").unwrap();
         assert_eq!(store.latest_copy("v").unwrap().as_deref(), Some("running"));
-        store.end_copy(first, &CopyEnd::Completed { digest: "d".into() }).unwrap();
+        store
+            .end_copy(first, &CopyEnd::Completed { digest: "d".into() })
+            .unwrap();
         drop(store);
         let store = Store::open(&path).unwrap();
         assert_eq!(store.latest_copy("v").unwrap().as_deref(), Some("completed"));
@@ -198,20 +222,46 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("engine.db");
         drop(Store::open(&path).unwrap());
-        Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
-        assert!(matches!(Store::open(&path), Err(StoreError::Newer { found: 99, .. })));
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch("PRAGMA user_version = 99")
+            .unwrap();
+        assert!(matches!(
+            Store::open(&path),
+            Err(StoreError::Newer { found: 99, .. })
+        ));
     }
 
     #[test]
     fn a_volume_has_one_live_export() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("engine.db")).unwrap();
-        let row = ExportRow { volume_id: "v", name: "n", device_path: "/dev/x", uri: "nbd://", backend: "b" };
+        let row = ExportRow {
+            volume_id: "v",
+            name: "n",
+            device_path: "/dev/x",
+            uri: "nbd://",
+            backend: "b",
+        };
         store.published(&row).unwrap();
         store.published(&row).unwrap();
         let live = "SELECT count(*) FROM nbd_exports WHERE withdrawn_at IS NULL";
-        assert_eq!(store.conn.lock().query_row(live, [], |r| r.get::<_, i64>(0)).unwrap(), 1);
+        assert_eq!(
+            store
+                .conn
+                .lock()
+                .query_row(live, [], |r| r.get::<_, i64>(0))
+                .unwrap(),
+            1
+        );
         store.withdrawn("v").unwrap();
-        assert_eq!(store.conn.lock().query_row(live, [], |r| r.get::<_, i64>(0)).unwrap(), 0);
+        assert_eq!(
+            store
+                .conn
+                .lock()
+                .query_row(live, [], |r| r.get::<_, i64>(0))
+                .unwrap(),
+            0
+        );
     }
 }

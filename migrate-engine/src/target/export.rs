@@ -75,12 +75,28 @@ impl Exports {
         let (runtime_dir, listen) = (settings.runtime_dir.clone(), settings.listen.clone());
         let exporter: Arc<dyn Exporter> = match settings.backend {
             ExportBackend::QemuStorageDaemon => {
-                let config = QemuStorageDaemonConfig { runtime_dir, listen, ..QemuStorageDaemonConfig::default() };
-                Arc::new(QemuStorageDaemon::connect_or_start(config).await.map_err(ExportFailure::Start)?)
+                let config = QemuStorageDaemonConfig {
+                    runtime_dir,
+                    listen,
+                    ..QemuStorageDaemonConfig::default()
+                };
+                Arc::new(
+                    QemuStorageDaemon::connect_or_start(config)
+                        .await
+                        .map_err(ExportFailure::Start)?,
+                )
             }
             ExportBackend::NbdServer => {
-                let config = NbdServerConfig { runtime_dir, listen, ..NbdServerConfig::default() };
-                Arc::new(NbdServer::connect_or_start(config).await.map_err(ExportFailure::Start)?)
+                let config = NbdServerConfig {
+                    runtime_dir,
+                    listen,
+                    ..NbdServerConfig::default()
+                };
+                Arc::new(
+                    NbdServer::connect_or_start(config)
+                        .await
+                        .map_err(ExportFailure::Start)?,
+                )
             }
         };
         Ok(Self { exporter })
@@ -101,15 +117,33 @@ impl Exports {
         let leased = device.device();
         let name = ExportName::new(format!("migration-vol-{}", leased.volume_id))?;
         let descriptor = device.try_clone().map_err(ExportFailure::Descriptor)?;
-        let source = ExportSource::new(&leased.device_path, std::os::fd::OwnedFd::from(descriptor), leased.size_bytes)
-            .map_err(|source| ExportFailure::Source { name: name.to_string(), source })?;
-        let spec = ExportSpec { name: name.clone(), source, access: Access::ReadWrite };
-        let published = self.exporter.publish(spec).await.map_err(|source| ExportFailure::Server {
-            doing: "publish",
+        let source = ExportSource::new(
+            &leased.device_path,
+            std::os::fd::OwnedFd::from(descriptor),
+            leased.size_bytes,
+        )
+        .map_err(|source| ExportFailure::Source {
             name: name.to_string(),
             source,
         })?;
-        Ok(Export { name, uri: published.endpoint.uri() })
+        let spec = ExportSpec {
+            name: name.clone(),
+            source,
+            access: Access::ReadWrite,
+        };
+        let published = self
+            .exporter
+            .publish(spec)
+            .await
+            .map_err(|source| ExportFailure::Server {
+                doing: "publish",
+                name: name.to_string(),
+                source,
+            })?;
+        Ok(Export {
+            name,
+            uri: published.endpoint.uri(),
+        })
     }
 
     /// Withdraws an export, whoever is connected, and ends the server where nothing else is exported.
@@ -118,9 +152,20 @@ impl Exports {
     /// Where the server does not let go of the device.
     pub async fn withdraw(&self, export: &Export) -> Result<(), ExportFailure> {
         let failed = |doing| {
-            move |source| ExportFailure::Server { doing, name: export.name.to_string(), source }
+            move |source| ExportFailure::Server {
+                doing,
+                name: export.name.to_string(),
+                source,
+            }
         };
-        self.exporter.unpublish(&export.name, Withdrawal::DropClients).await.map_err(failed("withdraw"))?;
-        self.exporter.stop_if_idle().await.map(drop).map_err(failed("end the server of"))
+        self.exporter
+            .unpublish(&export.name, Withdrawal::DropClients)
+            .await
+            .map_err(failed("withdraw"))?;
+        self.exporter
+            .stop_if_idle()
+            .await
+            .map(drop)
+            .map_err(failed("end the server of"))
     }
 }

@@ -74,34 +74,71 @@ pub async fn provision(
     timeout: Duration,
 ) -> Result<TargetVolume, TargetError> {
     let failed = |doing| {
-        move |e: ClientError| TargetError::Daemon { doing, disk: source.disk.clone(), source: e }
+        move |e: ClientError| TargetError::Daemon {
+            doing,
+            disk: source.disk.clone(),
+            source: e,
+        }
     };
     let vm_id = client.status().await.map_err(failed("ask the daemon"))?.vm_id;
-    let found = client.volume_of_source(source).await.map_err(failed("look for the volume"))?;
+    let found = client
+        .volume_of_source(source)
+        .await
+        .map_err(failed("look for the volume"))?;
     let reused = found.is_some();
     let volume = match found {
         Some(volume) => volume,
         None => {
-            let new =
-                NewVolume { name: wanted.name.to_owned(), size_bytes: wanted.size.0, source: Some(source.clone()) };
-            client.create_volume_and_wait(&new, timeout).await.map_err(failed("create a volume"))?
+            let new = NewVolume {
+                name: wanted.name.to_owned(),
+                size_bytes: wanted.size.0,
+                source: Some(source.clone()),
+            };
+            client
+                .create_volume_and_wait(&new, timeout)
+                .await
+                .map_err(failed("create a volume"))?
         }
     };
     if volume.size_bytes < wanted.needs.0 {
         let (has, needs) = (Size(volume.size_bytes), wanted.needs);
-        return Err(TargetError::TooSmall { volume: volume.id, disk: source.disk.clone(), has, needs });
+        return Err(TargetError::TooSmall {
+            volume: volume.id,
+            disk: source.disk.clone(),
+            has,
+            needs,
+        });
     }
     let was_attached = volume.state == VolumeState::InUse;
     match volume.state {
-        VolumeState::InUse => hold(client, volume.id, timeout).await.map_err(failed("verify the device"))?,
+        VolumeState::InUse => hold(client, volume.id, timeout)
+            .await
+            .map_err(failed("verify the device"))?,
         VolumeState::Available => {
             let attach = AttachVolume { vm_id };
-            client.attach_and_wait(volume.id, &attach, timeout).await.map_err(failed("attach the volume"))?;
+            client
+                .attach_and_wait(volume.id, &attach, timeout)
+                .await
+                .map_err(failed("attach the volume"))?;
         }
-        state => return Err(TargetError::Unusable { volume: volume.id, disk: source.disk.clone(), state }),
+        state => {
+            return Err(TargetError::Unusable {
+                volume: volume.id,
+                disk: source.disk.clone(),
+                state,
+            });
+        }
     }
-    let volume = client.volume(volume.id).await.map_err(failed("look at the volume"))?;
-    Ok(TargetVolume { volume, reused, was_attached, disk: source.disk.clone() })
+    let volume = client
+        .volume(volume.id)
+        .await
+        .map_err(failed("look at the volume"))?;
+    Ok(TargetVolume {
+        volume,
+        reused,
+        was_attached,
+        disk: source.disk.clone(),
+    })
 }
 
 /// What is wanted of a volume.
@@ -141,11 +178,14 @@ impl TargetVolume {
     ) -> Result<OpenedDevice, TargetError> {
         let mut open = OpenDevice::new(LeaseAccess::Write, purpose, holder());
         open.detail = Some(detail.chars().take(200).collect());
-        client.open_device(self.volume.id, open).await.map_err(|source| TargetError::Daemon {
-            doing: "open the device",
-            disk: self.disk.clone(),
-            source,
-        })
+        client
+            .open_device(self.volume.id, open)
+            .await
+            .map_err(|source| TargetError::Daemon {
+                doing: "open the device",
+                disk: self.disk.clone(),
+                source,
+            })
     }
 
     /// Detaches the volume.
@@ -153,11 +193,15 @@ impl TargetVolume {
     /// # Errors
     /// Whatever the daemon says; the volume then stays attached.
     pub async fn detach(&self, client: &VolumedClient, timeout: Duration) -> Result<(), TargetError> {
-        client.detach_and_wait(self.volume.id, timeout).await.map(drop).map_err(|source| TargetError::Daemon {
-            doing: "detach the volume",
-            disk: self.disk.clone(),
-            source,
-        })
+        client
+            .detach_and_wait(self.volume.id, timeout)
+            .await
+            .map(drop)
+            .map_err(|source| TargetError::Daemon {
+                doing: "detach the volume",
+                disk: self.disk.clone(),
+                source,
+            })
     }
 }
 

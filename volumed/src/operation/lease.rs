@@ -91,7 +91,7 @@ pub(super) async fn replayed(
         .await?;
     let id = match replay {
         Replay::New => return Ok(None),
-        Replay::Other => return Err(super::service::key_reused().into()),
+        Replay::Other => return Err(super::submission::key_reused().into()),
         Replay::Same(id) => id,
     };
     let found = match id.parse::<LeaseId>() {
