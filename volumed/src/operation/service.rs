@@ -163,6 +163,7 @@ impl Operations {
         if let Some(lease) = lease::replayed(&self.world, key.as_ref()).await? {
             return Ok((lease, device));
         }
+        lease::make_way(&self.world, &new).await?;
         let lease = lease::take(&self.world, new, &device, asker, key).await?;
         Ok((lease, device))
     }
