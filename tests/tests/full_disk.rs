@@ -12,6 +12,9 @@ use whole_system_tests::{Appliance, Mount, VM, code_of, failed_operation, wait_u
 
 const MIB: u64 = 1 << 20;
 
+/// Room for a database at work: SQLite lets its log grow to 4 MiB before it begins anew.
+const ROOM: u64 = 16 * MIB;
+
 fn volume(name: &str) -> NewVolume {
     NewVolume {
         name: name.into(),
@@ -25,7 +28,7 @@ async fn a_full_database_refuses_changes_and_goes_on_reading_until_there_is_room
     let Some(mut appliance) = Appliance::new() else {
         return;
     };
-    let mount = Mount::memory(appliance.dir().join("small"), 4 * MIB);
+    let mount = Mount::memory(appliance.dir().join("small"), ROOM);
     appliance.setup.database = mount.point().join("v.db");
     appliance.start().await;
     let client = appliance.client();
@@ -110,7 +113,7 @@ async fn operations_that_meet_a_full_database_end_once_there_is_room() {
     let Some(mut appliance) = Appliance::new() else {
         return;
     };
-    let mount = Mount::memory(appliance.dir().join("small"), 4 * MIB);
+    let mount = Mount::memory(appliance.dir().join("small"), ROOM);
     appliance.setup.database = mount.point().join("v.db");
     appliance.start().await;
     let client = appliance.client();
