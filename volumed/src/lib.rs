@@ -15,8 +15,8 @@ pub mod store;
 pub mod auth;
 pub mod operation;
 
-pub mod reconcile;
 pub mod api;
+pub mod reconcile;
 
 pub mod app;
 pub mod cli;

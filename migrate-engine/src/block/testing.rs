@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{InitialContent, LocalDisk, LocalDiskOptions, NbdExport, NbdOptions, NbdUri};
+use rustix::process::{Pid, Signal};
+
+use super::{InitialContent, LocalDisk, LocalDiskOptions, NbdError, NbdExport, NbdOptions, NbdUri};
 
 /// Polls until `done`, at most 10 s.
 pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
@@ -157,11 +159,17 @@ impl Drop for Loop {
     }
 }
 
-/// A server process on a Unix socket, killed at the end.
+/// A server process on a Unix socket, ended with this value.
 pub(crate) struct Server {
-    child: Child,
+    process: Process,
     pub(crate) socket: PathBuf,
     export: String,
+}
+
+enum Process {
+    Child(Child),
+    /// It put itself into the background.
+    Daemon(Pid),
 }
 
 impl Server {
@@ -172,16 +180,11 @@ impl Server {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let mut server = Self {
-            child,
+        Self {
+            process: Process::Child(child),
             socket,
             export: export.to_owned(),
-        };
-        wait_until("the server's socket", || {
-            assert_eq!(server.child.try_wait().unwrap(), None, "the server ended at once");
-            std::os::unix::net::UnixStream::connect(&server.socket).is_ok()
-        });
-        server
+        }
     }
 
     pub(crate) fn nbdkit(directory: &Path, arguments: &[&str]) -> Self {
@@ -210,18 +213,27 @@ impl Server {
         let socket = directory.join("nbd-server.sock");
         let config = directory.join("nbd-server.conf");
         let text = format!(
-            "[generic]\nunixsock = {}\nport = 0\nlistenaddr = 127.0.0.1\n[disk]\nexportname = {}\n{settings}\n",
+            "[generic]\nunixsock = {}\n[disk]\nexportname = {}\n{settings}\n",
             socket.display(),
             image.display()
         );
         std::fs::write(&config, text).unwrap();
-        let mut command = Command::new("nbd-server");
-        command
-            .arg("-C")
-            .arg(&config)
-            .args(["-d", "-p"])
-            .arg(directory.join("nbd-server.pid"));
-        Self::start(command, socket, "disk")
+        let pid_file = directory.join("nbd-server.pid");
+        run(
+            "nbd-server",
+            &["-C", config.to_str().unwrap(), "-p", pid_file.to_str().unwrap()],
+        );
+        let mut pid = None;
+        wait_until("nbd-server's pid", || {
+            let text = std::fs::read_to_string(&pid_file).unwrap_or_default();
+            pid = text.trim().parse().ok().and_then(Pid::from_raw);
+            pid.is_some()
+        });
+        Self {
+            process: Process::Daemon(pid.unwrap()),
+            socket,
+            export: "disk".to_owned(),
+        }
     }
 
     /// qemu-storage-daemon with one raw file exported as `disk`.
@@ -250,29 +262,47 @@ impl Server {
             .unwrap()
     }
 
+    /// Connects as soon as the server listens. No probing: some servers end with their first client.
     pub(crate) fn connect(&self, options: NbdOptions) -> NbdExport {
-        NbdExport::connect(self.uri(), options).unwrap()
+        let mut export = None;
+        wait_until("the server", || {
+            match NbdExport::connect(self.uri(), options.clone()) {
+                Ok(connected) => export.insert(connected).size() < u64::MAX,
+                Err(NbdError::Connect { .. }) => false,
+                Err(error) => panic!("{error:?}"),
+            }
+        });
+        export.unwrap()
     }
 
     /// Ends the server without warning.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let Process::Child(child) = &mut self.process else {
+            panic!("only children are killed")
+        };
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }
 
 impl Drop for Server {
+    /// Terminates rather than kills, so that a server with children can end them.
     fn drop(&mut self) {
-        // Terminated first, so that a server with children can end them.
-        if let Some(pid) = i32::try_from(self.child.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw)
-            && matches!(self.child.try_wait(), Ok(None))
-        {
-            let ended = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            if ended.is_err() || self.child.wait().is_err() {
-                eprintln!("could not end the server with pid {}", self.child.id());
+        let (pid, child) = match &mut self.process {
+            Process::Daemon(pid) => (Some(*pid), None),
+            Process::Child(child) => {
+                if matches!(child.try_wait(), Ok(Some(_))) {
+                    return;
+                }
+                (
+                    i32::try_from(child.id()).ok().and_then(Pid::from_raw),
+                    Some(child),
+                )
             }
+        };
+        let ended = pid.is_some_and(|pid| rustix::process::kill_process(pid, Signal::TERM).is_ok());
+        if !ended || child.is_some_and(|child| child.wait().is_err()) {
+            eprintln!("could not end the server on {}", self.socket.display());
         }
     }
 }

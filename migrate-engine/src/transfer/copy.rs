@@ -146,13 +146,16 @@ fn copy_all(
     };
     let outcome = crew::run("copy", lanes, &stop, |lane| job.work(lane, &supply, cancel));
     lanes = outcome.lanes;
-    if let Some(failure) = outcome.failure {
+    let moved = match outcome.failure {
+        Some(failure) => Err(failure),
+        None => job.zero_rest(lanes[0].writer.as_mut(), source_size, options.tail, cancel),
+    };
+    if let Err(failure) = moved {
         if failure.is_interruption() && flush(&mut lanes).is_ok() {
             *flushed = FlushState::Flushed;
         }
         return Err(failure);
     }
-    job.zero_rest(lanes[0].writer.as_mut(), source_size, options.tail, cancel)?;
     progress.enter(Phase::Flushing);
     flush(&mut lanes)?;
     progress.enter(Phase::Finished);

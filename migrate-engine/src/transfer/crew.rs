@@ -149,9 +149,9 @@ pub(super) fn drive(
             match task {
                 Task::Zero(range) => each(Step::Zero(range))?,
                 Task::Block(block) => {
-                    let Some(buffer) = pool.take() else {
-                        unreachable!("one buffer more than the depth, and the writer keeps none");
-                    };
+                    let buffer = pool
+                        .take()
+                        .expect("one buffer more than the depth, and the writer keeps none");
                     supply.submit(reader, &block, buffer)?;
                     in_flight.push(block);
                 }

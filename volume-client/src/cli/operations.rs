@@ -67,29 +67,19 @@ impl Session {
     /// What is open now, then each change; ends only with an error or with the program.
     async fn watch_operations(&self, filter: OperationFilter) -> Result<(), Failure> {
         // Listening comes before listing, so that nothing falls between the two.
-        let mut events = self.client.events(None);
-        let listing = self
-            .client
-            .list_all_operations(filter.clone())
-            .try_collect::<Vec<Operation>>();
-        let (first, listed) = futures_util::future::join(events.try_next(), async {
-            let listed = listing.await?;
-            for operation in listed.iter().filter(|operation| !operation.status.is_final()) {
-                self.out.tell(operation, line)?;
-            }
-            Ok::<_, Failure>(())
-        })
-        .await;
-        listed?;
-        let mut next = first?;
-        while let Some(event) = next {
+        let mut events = self.client.subscribe(None).await?;
+        let listing = self.client.list_all_operations(filter.clone());
+        let listed: Vec<Operation> = listing.try_collect().await?;
+        for operation in listed.iter().filter(|operation| !operation.status.is_final()) {
+            self.out.tell(operation, line)?;
+        }
+        while let Some(event) = events.try_next().await? {
             if let (EventKind::Operation, Some(id)) = (event.kind, event.operation_id) {
                 let operation = self.client.operation(id).await?;
                 if fits(&filter, &operation) {
                     self.out.tell(&operation, line)?;
                 }
             }
-            next = events.try_next().await?;
         }
         Ok(())
     }

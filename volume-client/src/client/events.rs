@@ -32,10 +32,24 @@ impl VolumedClient {
     /// what is no event.
     #[must_use]
     pub fn events(&self, after: Option<u64>) -> EventStream {
+        self.follow(after, None)
+    }
+
+    /// As [`VolumedClient::events`], connected when this returns: what happens from now on is not missed, so that
+    /// a listing made afterwards has no gap to the events.
+    ///
+    /// # Errors
+    /// As for every reading, asked once, not repeated.
+    pub async fn subscribe(&self, after: Option<u64>) -> Result<EventStream, ClientError> {
+        let connection = self.connect_events(after).await?;
+        Ok(self.follow(after, Some(connection)))
+    }
+
+    fn follow(&self, after: Option<u64>, connection: Option<Connection>) -> EventStream {
         let follower = Follower {
             client: self.clone(),
             last: after,
-            connection: None,
+            connection,
             ready: VecDeque::new(),
         };
         stream::try_unfold(follower, |mut follower| async move {

@@ -1,6 +1,7 @@
 //! Lists: one page, or all of them as a stream that asks for the next page when it is needed.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::Serialize;
@@ -54,6 +55,7 @@ impl VolumedClient {
         F: Serialize + Send + Sync + 'static,
     {
         let client = self.clone();
+        let filter = Arc::new(filter);
         let start = (VecDeque::new(), Next::First);
         let items = stream::try_unfold(start, move |(mut ready, mut next)| {
             let client = client.clone();
@@ -64,11 +66,10 @@ impl VolumedClient {
             };
             // The page is asked for inside the stream's own future, so that dropping the stream drops the request.
             let fetch = ready.is_empty().then_some(request).flatten();
-            let query = fetch.map(|cursor| (path.clone(), serde_json::to_value(&filter), cursor));
+            let query = fetch.map(|cursor| (path.clone(), filter.clone(), cursor));
             async move {
                 if let Some((path, filter, at)) = query {
-                    let filter = filter.map_err(|e| protocol(&path, ProtocolError::Body(e)))?;
-                    (ready, next) = client.following(&path, &filter, at).await?;
+                    (ready, next) = client.following(&path, &*filter, at).await?;
                 }
                 Ok(ready.pop_front().map(|item| (item, (ready, next))))
             }
@@ -77,10 +78,10 @@ impl VolumedClient {
     }
 
     /// The first page at or after `at` that holds something, or the end.
-    async fn following<T: DeserializeOwned>(
+    async fn following<T: DeserializeOwned, F: Serialize>(
         &self,
         path: &str,
-        filter: &serde_json::Value,
+        filter: &F,
         mut at: Option<String>,
     ) -> Result<(VecDeque<T>, Next), ClientError> {
         loop {

@@ -14,6 +14,8 @@ use crate::types::{
 /// How long operations are waited for when nothing else is said.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(120);
 
+/// No clock can be asked for a time beyond its end.
+const FAR_AWAY: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// The longest single poll, in seconds. The daemon allows 60.
 const LONGEST_POLL: u64 = 30;
 /// Between two polls, should the daemon answer at once.
@@ -34,7 +36,7 @@ impl VolumedClient {
         id: OperationId,
         timeout: Duration,
     ) -> Result<Operation, ClientError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout.min(FAR_AWAY);
         let mut last = None;
         let mut trouble = None;
         loop {

@@ -49,7 +49,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let mut servers = serve::start(sockets, &router, config.http, &stopping);
 
     let result = tokio::select! {
-        result = work(&parts) => result,
+        result = work(&parts, &stopping) => result,
         name = signals.next() => {
             tracing::info!(signal = name, "stopping");
             Ok(())
@@ -73,11 +73,13 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     result
 }
 
-/// Recovers, then takes work for ever. Recovery runs behind open sockets, so that `/readyz` can tell of it.
-async fn work(parts: &Parts) -> Result<(), AppError> {
+/// Recovers, then compares the views for ever. Recovery runs behind open sockets, so that `/readyz` can tell of it.
+async fn work(parts: &Parts, stopping: &CancellationToken) -> Result<(), AppError> {
     parts.operations.recover().await?;
     notify::ready();
-    std::future::pending().await
+    let reconciler = std::sync::Arc::clone(&parts.reconciler);
+    reconciler.run(stopping.clone()).await;
+    Err(AppError::Ended { task: "reconciler" })
 }
 
 async fn come_to_rest(parts: &Parts, servers: &mut JoinSet<()>) {

@@ -1,4 +1,4 @@
-//! The parts that work: the kernel's watcher, the cloud, the operations, and who counts what they do.
+//! The parts that work: the kernel's watcher, the cloud, the operations, the reconciler, and who counts what they do.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -7,19 +7,24 @@ use std::time::Duration;
 
 use super::AppError;
 use crate::api::FindingSource;
-use crate::cloud::{Cloud, LocalCloud, LocalConfig};
+use crate::cloud::{CallObserver, Cloud, LocalCloud, LocalConfig, Metered, Retry, RetryPolicy};
 use crate::config::{Config, Provider};
 use crate::device::{InventoryFeed, Watcher, WatcherConfig, WatcherStats};
 use crate::metrics::{Metrics, WatcherTotals};
 use crate::model::{OperationKind, OperationStatus};
 use crate::operation::{self, Observer, Operations, Settings};
+use crate::reconcile::Reconciler;
 use crate::store::Store;
+
+/// How often the three views are compared where nothing gives a reason to.
+const RECONCILE_EVERY: Duration = Duration::from_secs(60);
 
 /// What was started, and what it takes to use and to stop it.
 pub(super) struct Parts {
     pub(super) operations: Operations,
     pub(super) metrics: Metrics,
     pub(super) findings: FindingSource,
+    pub(super) reconciler: Arc<Reconciler>,
     watcher: Watcher,
 }
 
@@ -30,12 +35,12 @@ impl Parts {
     /// [`AppError::Part`] with the part that could not be started; those below it have stopped by then.
     pub(super) async fn start(config: &Config, store: &Store) -> Result<Self, AppError> {
         let (watcher, feed) = blocking("device watcher", || Watcher::start(WatcherConfig::default())).await?;
-        let cloud = open_cloud(config).await?;
         let metrics = metrics_of(feed.clone());
+        let cloud = layered(open_cloud(config).await?, &metrics);
         let parts = operation::Parts {
             store: store.clone(),
-            cloud,
-            feed,
+            cloud: Arc::clone(&cloud),
+            feed: feed.clone(),
             observer: Arc::new(Counted(metrics.clone())),
             settings: Settings {
                 concurrency: config.operations.concurrency,
@@ -44,10 +49,13 @@ impl Parts {
             },
         };
         let operations = Operations::start(parts).await.map_err(failed("operations"))?;
+        let reconciler = Reconciler::new(store.clone(), cloud, feed, operations.clone(), RECONCILE_EVERY);
+        let source = Arc::clone(&reconciler);
         Ok(Self {
             operations,
             metrics,
-            findings: Arc::new(Vec::new),
+            findings: Arc::new(move || source.findings()),
+            reconciler,
             watcher,
         })
     }
@@ -79,6 +87,12 @@ async fn open_cloud(config: &Config) -> Result<Arc<dyn Cloud>, AppError> {
             Ok(Arc::new(cloud))
         }
     }
+}
+
+/// The provider with what every provider gets: each try is counted, and what certainly did nothing is tried again.
+fn layered(cloud: Arc<dyn Cloud>, metrics: &Metrics) -> Arc<dyn Cloud> {
+    let metered = Metered::around(Arc::new(Counted(metrics.clone())), cloud);
+    Arc::new(Retry::around(RetryPolicy::default(), Arc::new(metered)))
 }
 
 /// Starts a part whose start blocks.
@@ -116,8 +130,14 @@ fn totals(stats: &WatcherStats) -> WatcherTotals {
     }
 }
 
-/// Counts what operations do.
+/// Counts what operations do and what the cloud answers.
 struct Counted(Metrics);
+
+impl CallObserver for Counted {
+    fn finished(&self, method: &'static str, outcome: &'static str, took: Duration) {
+        self.0.cloud_call(method, outcome, took);
+    }
+}
 
 impl Observer for Counted {
     fn operation_finished(&self, kind: OperationKind, status: OperationStatus, took: Duration) {

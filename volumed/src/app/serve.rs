@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -52,46 +52,58 @@ struct Server {
     header_timeout: Duration,
 }
 
+/// The connections of one socket.
+#[derive(Default)]
+struct Connections {
+    graceful: GracefulShutdown,
+    tasks: JoinSet<()>,
+}
+
 impl Server {
+    /// Dropping this future ends its connections at once.
     async fn run(self, socket: Socket, stopping: CancellationToken) {
-        let connections = GracefulShutdown::new();
-        let _ = stopping
-            .run_until_cancelled(self.accept(&socket, &connections))
-            .await;
+        let mut connections = Connections::default();
+        let accepting = self.accept(&socket, &mut connections);
+        let _ = stopping.run_until_cancelled(accepting).await;
         drop(socket);
-        connections.shutdown().await;
+        connections.graceful.shutdown().await;
+        while connections.tasks.join_next().await.is_some() {}
     }
 
-    async fn accept(&self, socket: &Socket, connections: &GracefulShutdown) -> Infallible {
+    async fn accept(&self, socket: &Socket, connections: &mut Connections) -> Infallible {
         loop {
             let room = Arc::clone(&self.room).acquire_owned().await;
             let room = room.expect("the semaphore is never closed");
-            let accepted = match socket {
-                Socket::Unix(listener) => match listener.accept().await {
-                    Ok((stream, _)) => stream.peer_cred().map(|cred| {
-                        self.spawn(stream, cred.into(), room, connections.watcher());
-                    }),
-                    Err(error) => Err(error),
-                },
-                Socket::Tcp(listener) => match listener.accept().await {
-                    Ok((stream, address)) => stream.set_nodelay(true).map(|()| {
-                        self.spawn(stream, Peer::Tcp(address), room, connections.watcher());
-                    }),
-                    Err(error) => Err(error),
-                },
-            };
-            if let Err(error) = accepted {
-                self.pause(&error).await;
+            while connections.tasks.try_join_next().is_some() {}
+            if let Err(error) = self.accept_one(socket, connections, room).await {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }
 
-    async fn pause(&self, error: &io::Error) {
-        tracing::warn!(%error, "cannot accept a connection");
-        tokio::time::sleep(PAUSE).await;
+    async fn accept_one(
+        &self,
+        socket: &Socket,
+        connections: &mut Connections,
+        room: OwnedSemaphorePermit,
+    ) -> io::Result<()> {
+        match socket {
+            Socket::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let peer = Peer::from(stream.peer_cred()?);
+                self.serve(stream, peer, connections, room);
+            }
+            Socket::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                self.serve(stream, Peer::Tcp(address), connections, room);
+            }
+        }
+        Ok(())
     }
 
-    fn spawn<S>(&self, stream: S, peer: Peer, room: OwnedSemaphorePermit, watcher: Watcher)
+    fn serve<S>(&self, stream: S, peer: Peer, connections: &mut Connections, room: OwnedSemaphorePermit)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -105,8 +117,8 @@ impl Server {
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
             .serve_connection(TokioIo::new(stream), service);
-        let connection = watcher.watch(connection);
-        tokio::spawn(async move {
+        let connection = connections.graceful.watch(connection);
+        connections.tasks.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, %peer, "a connection ended early");
             }

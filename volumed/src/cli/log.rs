@@ -1,6 +1,6 @@
 //! The log: standard error, as text for people or one JSON object a line, with the request that a line belongs to.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
@@ -10,6 +10,7 @@ use crate::config::{Log, LogFormat};
 pub(super) fn start(log: Log) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(log.level.as_str()))
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     let started = match log.format {
         LogFormat::Text => lines.try_init(),

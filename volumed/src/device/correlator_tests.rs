@@ -1,7 +1,7 @@
 //! The correlator's table, row by row.
 
 use super::*;
-use crate::model::DevNum;
+use crate::model::{Bytes, DevNum, Identity};
 
 const SIZE: Bytes = Bytes(1 << 20);
 

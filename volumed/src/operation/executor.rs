@@ -9,28 +9,28 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use volume_client::types::ConditionKind;
 
 use super::plan::{self, Direction, Next};
 use super::queue::Queue;
 use super::step::{Context, Step, StepError, Verdict, with_causes};
+use super::trouble::Patience;
 use super::world::World;
-use super::{cloud_call, outcome, steps};
+use super::{outcome, steps};
 use crate::model::{ErrorCode, Failure, JournalLine, OperationId, StepState};
 use crate::store::{self, OperationRecord, StoreError};
 
 /// Runs operations, each in a task of its own.
 pub(super) struct Executor {
-    world: Arc<World>,
+    pub(super) world: Arc<World>,
     queue: Mutex<Queue>,
     /// Told when somebody wants a running operation withdrawn.
     cancels: Mutex<HashMap<OperationId, CancellationToken>>,
     tasks: TaskTracker,
-    stopping: CancellationToken,
+    pub(super) stopping: CancellationToken,
 }
 
 /// Why driving an operation stopped before its end.
-enum Halt {
+pub(super) enum Halt {
     /// The daemon stops; the next start goes on from the journal.
     Stopping,
     /// The store failed; nothing can be journaled, so nothing is done.
@@ -266,79 +266,6 @@ impl Executor {
         }
     }
 
-    /// What an error of a step means for its operation.
-    async fn met(
-        &self,
-        cx: &Context,
-        step: &dyn Step,
-        journal: &[JournalLine],
-        patience: &mut Patience,
-        error: StepError,
-    ) -> Result<(), Halt> {
-        match error {
-            StepError::Failed(failure) | StepError::Conflict(failure) => self.fail(cx, step, failure).await,
-            StepError::Interrupted => Ok(()),
-            StepError::Store(error) => Err(error.into()),
-            StepError::InDoubt { waiting_for, until } => {
-                let volume = cx.volume.id;
-                let hint = "nothing is sent until it can no longer land; then the cloud is asked";
-                self.world
-                    .conditions
-                    .raise(volume, ConditionKind::Unknown, waiting_for.clone(), hint);
-                self.say_waiting(cx, &waiting_for).await?;
-                let left = until.duration_since(Timestamp::now());
-                // Not cut short by a wish to cancel: an opposite call must not be sent either.
-                self.sleep(Duration::try_from(left).unwrap_or_default()).await?;
-                self.world.conditions.clear(volume, ConditionKind::Unknown);
-                Ok(())
-            }
-            StepError::Wait { waiting_for, after } => {
-                let gave_up = patience.is_over(self.world.settings.cloud_patience);
-                if gave_up && self.may_fail(cx, step, journal).await? {
-                    let failure = Failure::new(
-                        ErrorCode::CloudUnavailable,
-                        format!("gave up waiting for {waiting_for}"),
-                    )
-                    .hint("nothing is left half-done; try again when it works");
-                    return self.fail(cx, step, failure).await;
-                }
-                self.say_waiting(cx, &waiting_for).await?;
-                self.wait_for_change(cx, after).await;
-                Ok(())
-            }
-        }
-    }
-
-    /// Whether giving up at this step leaves nothing undecided behind.
-    async fn may_fail(
-        &self,
-        cx: &Context,
-        step: &dyn Step,
-        journal: &[JournalLine],
-    ) -> Result<bool, StoreError> {
-        if !step.is_point_of_no_return() {
-            return Ok(!is_past_return(steps::of(cx.op.request.kind()), journal));
-        }
-        match cloud_call::was_sent(cx, step.name()).await {
-            Ok(sent) => Ok(!sent),
-            Err(StepError::Store(error)) => Err(error),
-            Err(_) => Ok(false),
-        }
-    }
-
-    async fn fail(&self, cx: &Context, step: &dyn Step, failure: Failure) -> Result<(), Halt> {
-        tracing::warn!(operation = %cx.op.id, volume = %cx.volume.id, step = step.name(), %failure, "step failed");
-        let (id, name) = (cx.op.id, step.name());
-        self.world
-            .store
-            .write(move |tx| {
-                store::journal::append(tx, id, name, StepState::Failed, Some(&failure.message))?;
-                store::operations::set_failure(tx, id, &failure)
-            })
-            .await?;
-        Ok(())
-    }
-
     async fn undo(&self, cx: &Context, step: &dyn Step, journal: &[JournalLine]) -> Result<(), Halt> {
         let latest = journal.iter().rev().find(|line| line.step == step.name());
         if latest.map(|line| line.state) != Some(StepState::Undoing) {
@@ -384,7 +311,7 @@ impl Executor {
         Ok(())
     }
 
-    async fn note(
+    pub(super) async fn note(
         &self,
         cx: &Context,
         step: &dyn Step,
@@ -403,7 +330,7 @@ impl Executor {
         Ok(())
     }
 
-    async fn say_waiting(&self, cx: &Context, waiting_for: &str) -> Result<(), StoreError> {
+    pub(super) async fn say_waiting(&self, cx: &Context, waiting_for: &str) -> Result<(), StoreError> {
         tracing::debug!(operation = %cx.op.id, waiting_for, "waiting");
         let (id, text) = (cx.op.id, waiting_for.to_owned());
         self.world
@@ -412,7 +339,7 @@ impl Executor {
             .await
     }
 
-    async fn sleep(&self, time: Duration) -> Result<(), Halt> {
+    pub(super) async fn sleep(&self, time: Duration) -> Result<(), Halt> {
         tokio::select! {
             () = self.stopping.cancelled() => Err(Halt::Stopping),
             () = tokio::time::sleep(time) => Ok(()),
@@ -420,7 +347,7 @@ impl Executor {
     }
 
     /// Until it is worth asking again: the time has passed, the devices changed, or the wait was interrupted.
-    async fn wait_for_change(&self, cx: &Context, at_most: Duration) {
+    pub(super) async fn wait_for_change(&self, cx: &Context, at_most: Duration) {
         let seen = self.world.kernel.inventory();
         tokio::select! {
             () = cx.interrupted.cancelled() => {}
@@ -435,20 +362,4 @@ pub(super) fn is_past_return(table: &[&dyn Step], journal: &[JournalLine]) -> bo
     table
         .iter()
         .any(|step| step.is_point_of_no_return() && plan::was_started(step.name(), journal))
-}
-
-/// How long the present step has been waiting.
-#[derive(Default)]
-struct Patience {
-    since: Option<Instant>,
-}
-
-impl Patience {
-    fn renew(&mut self) {
-        self.since = None;
-    }
-
-    fn is_over(&mut self, patience: Duration) -> bool {
-        self.since.get_or_insert_with(Instant::now).elapsed() > patience
-    }
 }

@@ -46,6 +46,26 @@ pub(super) async fn lapse_expired(world: &World, volume: &VolumeRecord) -> Resul
     Ok(())
 }
 
+/// Before a new writer: ends what leases have lapsed. One that has not stays, and refuses the newcomer by itself.
+pub(super) async fn make_way(world: &World, new: &NewLease) -> Result<(), OperationError> {
+    let id = new.volume_id;
+    let volume = world
+        .store
+        .read(move |conn| store::volumes::get(conn, id))
+        .await?;
+    let Some(volume) = volume.filter(|_| new.access == LeaseAccess::Write) else {
+        return Ok(());
+    };
+    match lapse_expired(world, &volume).await {
+        Ok(()) => Ok(()),
+        Err(StepError::Store(error)) => Err(error.into()),
+        Err(still_held) => {
+            tracing::debug!(volume = %id, %still_held, "leases stand");
+            Ok(())
+        }
+    }
+}
+
 fn lapse(tx: &Tx<'_>, leases: &[LeaseRecord]) -> Result<(), StoreError> {
     for lease in leases {
         let still = store::leases::get(tx, lease.id)?.filter(|now| now.released_at.is_none());
@@ -91,7 +111,7 @@ pub(super) async fn replayed(
         .await?;
     let id = match replay {
         Replay::New => return Ok(None),
-        Replay::Other => return Err(super::service::key_reused().into()),
+        Replay::Other => return Err(super::submission::key_reused().into()),
         Replay::Same(id) => id,
     };
     let found = match id.parse::<LeaseId>() {

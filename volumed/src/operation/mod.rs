@@ -20,12 +20,15 @@ mod recovery;
 mod service;
 mod step;
 mod steps;
+mod submission;
+mod trouble;
 mod view;
 mod world;
 
 pub use error::OperationError;
 pub use observer::{Observer, Unobserved};
 pub use recovery::{Parts, StartError};
-pub use service::{NewLease, Operations, Submission};
+pub use service::{NewLease, Operations};
+pub use submission::Submission;
 pub use view::{ConditionRecord, DeviceView, VerifiedDevice};
 pub use world::Settings;

@@ -128,8 +128,9 @@ impl Store {
 
     /// Ends the writer after everything that was given to it so far. Later writes get [`StoreError::Stopped`].
     pub async fn close(&self) {
-        self.inner.writer.close().await;
+        // The last connection to close takes the log with it, and that must be the writer's.
         self.inner.readers.lock().clear();
+        self.inner.writer.close().await;
     }
 }
 

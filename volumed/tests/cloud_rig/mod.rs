@@ -6,8 +6,10 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::time::Instant;
 use volumed::cloud::conformance::{Guest, Rig};
 use volumed::cloud::{Call, Cloud, LocalCloud, LocalConfig, NewVolume, ProviderVolume};
 use volumed::model::{Bytes, Identity};
@@ -162,52 +164,68 @@ pub fn spec(name: &str) -> NewVolume {
     }
 }
 
+/// Waits for a condition, panics when it never comes.
+pub async fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Unbinds every loop device over a file below `dir`.
 fn unbind_below(dir: &Path) {
-    if dir.as_os_str().is_empty() {
-        return;
-    }
-    let Ok(list) = Command::new("losetup")
-        .args(["--list", "--raw", "--noheadings", "-O", "NAME,BACK-FILE"])
+    if let Ok(list) = Command::new("losetup")
+        .args(["--list", "--raw", "--noheadings", "-O", "NAME"])
         .output()
-    else {
-        return;
-    };
-    for line in String::from_utf8_lossy(&list.stdout).lines() {
-        if let Some((device, file)) = line.split_once(' ')
-            && Path::new(file).starts_with(dir)
-        {
-            let _ = Command::new("losetup").args(["-d", device]).output();
+    {
+        for device in String::from_utf8_lossy(&list.stdout).lines() {
+            unbind(Path::new(device.trim()), |file| file.starts_with(dir));
         }
     }
 }
 
-/// A loop device of somebody else over a file of theirs, until dropped.
-pub struct ForeignLoop(pub PathBuf);
+/// Unbinds the device if what is behind it is meant. Held open meanwhile: so it cannot become somebody else's between
+/// the look and the unbinding.
+fn unbind(device: &Path, is_meant: impl FnOnce(&Path) -> bool) {
+    let Ok(_pin) = File::open(device) else {
+        return;
+    };
+    if backing_of(device).is_some_and(|file| is_meant(&file)) {
+        let _ = Command::new("losetup").arg("-d").arg(device).output();
+    }
+}
+
+fn backing_of(device: &Path) -> Option<PathBuf> {
+    let name = device.file_name()?.to_str()?;
+    let file = fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).ok()?;
+    let file = file.trim_end_matches('\n');
+    Some(file.strip_suffix(" (deleted)").unwrap_or(file).into())
+}
+
+/// A loop device of somebody else over a file, until dropped.
+pub struct ForeignLoop {
+    pub device: PathBuf,
+    file: PathBuf,
+}
 
 impl ForeignLoop {
     pub fn over(file: &Path) -> ForeignLoop {
-        ForeignLoop(run("losetup", &["--find", "--show", file.to_str().unwrap()]).into())
+        let device = run("losetup", &["--find", "--show", file.to_str().unwrap()]).into();
+        ForeignLoop {
+            device,
+            file: file.to_owned(),
+        }
     }
 
-    pub fn backing(&self) -> String {
-        run(
-            "losetup",
-            &[
-                "--list",
-                "--raw",
-                "--noheadings",
-                "-O",
-                "BACK-FILE",
-                self.0.to_str().unwrap(),
-            ],
-        )
+    pub fn backing(&self) -> Option<PathBuf> {
+        backing_of(&self.device)
     }
 }
 
 impl Drop for ForeignLoop {
     fn drop(&mut self) {
-        let _ = Command::new("losetup").arg("-d").arg(&self.0).output();
+        unbind(&self.device, |file| file == self.file);
     }
 }
 
@@ -252,7 +270,8 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         unbind_below(self.0.path());
-        let _ = Command::new("umount").arg(self.0.path()).output();
+        // Lazily: somebody who looks through all loop devices may hold one over a file in it for another instant.
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).output();
     }
 }
 

@@ -78,6 +78,8 @@ impl<'r> Daemon<'r> {
             .arg("--json-report")
             .arg(report);
         command
+            .arg("--database")
+            .arg(self.run.dir().join("engine.db"))
             .arg("--runtime-dir")
             .arg(self.run.dir().join("nbd"))
             .args(options);

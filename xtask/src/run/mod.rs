@@ -25,7 +25,7 @@ pub(crate) use leak::Leak;
 use snapshot::Snapshot;
 
 /// The environment variable that marks every process of a run; its value is the run's directory.
-const MARK: &str = "VOLUMED_RUN";
+const MARK: &str = "XTASK_RUN";
 
 /// How long processes, mounts and loop devices may take to go by themselves after the work ended.
 const GRACE: Duration = Duration::from_secs(5);

@@ -87,10 +87,10 @@ mod tests {
     #[test]
     fn finds_the_mark_and_nothing_that_looks_like_it() {
         assert_eq!(
-            find_mark(b"A=1\0VOLUMED_RUN=/tmp/x\0B=2\0").as_deref(),
+            find_mark(b"A=1\0XTASK_RUN=/tmp/x\0B=2\0").as_deref(),
             Some("/tmp/x")
         );
-        assert_eq!(find_mark(b"XVOLUMED_RUN=/tmp/x\0VOLUMED_RUNNER=sudo\0"), None);
+        assert_eq!(find_mark(b"XXTASK_RUN=/tmp/x\0XTASK_RUNNER=sudo\0"), None);
     }
 
     #[test]

@@ -16,17 +16,19 @@ use crate::wait::wait_until;
 /// How long processes may take to end by themselves (they may have got Ctrl-C), and again after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// More layers of devices and file systems than any run makes.
-const ROUNDS: usize = 4;
-
 /// Removes what is left of the run in `run_dir`. May be repeated; does nothing where nothing is left.
 pub(super) fn sweep(run_dir: &Path) -> Result<()> {
     end_processes(run_dir);
-    // A device stands on a file of a mounted file system, which may be on a device: from the top down, one layer a round.
-    for _ in 0..ROUNDS {
-        if release_top_layer(run_dir)? == 0 {
-            break;
-        }
+    // A device stands on a file of a mounted file system, which may be on a device: from the top down, layer by layer.
+    let mut refused = Vec::new();
+    let released = wait_until("mounts and loop devices to go", PATIENCE, || {
+        refused = release_top_layer(run_dir)?;
+        Ok(nothing_held(run_dir)?.then_some(()))
+    });
+    if released.is_err() {
+        refused
+            .iter()
+            .for_each(|why| console::warn(&format!("cleaning up: {why}")));
     }
     match fs::remove_dir_all(run_dir) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -36,25 +38,28 @@ pub(super) fn sweep(run_dir: &Path) -> Result<()> {
     }
 }
 
-/// Unmounts and detaches what nothing stands on any more. Returns how much there was to do.
-fn release_top_layer(run_dir: &Path) -> Result<usize> {
+/// Unmounts and detaches what nothing stands on any more. Returns the words of those that would not go yet.
+fn release_top_layer(run_dir: &Path) -> Result<Vec<String>> {
     let loops = snapshot::loops();
-    let mounts: Vec<_> = snapshot::mounts()?
-        .into_iter()
+    let mounts = snapshot::mounts()?;
+    let ours = mounts
+        .iter()
         .rev()
-        .filter(|mount| mount_is_ours(mount, &loops, run_dir))
+        .filter(|mount| mount_is_ours(mount, &loops, run_dir));
+    let mut refused: Vec<String> = ours
+        .filter_map(|mount| attempt(&["umount", &mount.point]).err())
         .collect();
-    for mount in &mounts {
-        attempt(&["umount", &mount.point]);
-    }
-    let nodes: Vec<_> = loops
-        .keys()
-        .filter(|node| loop_is_ours(node, &loops, run_dir))
-        .collect();
-    for node in &nodes {
-        attempt(&["losetup", "-d", node]);
-    }
-    Ok(mounts.len() + nodes.len())
+    let nodes = loops.keys().filter(|node| loop_is_ours(node, &loops, run_dir));
+    refused.extend(nodes.filter_map(|node| attempt(&["losetup", "-d", node]).err()));
+    Ok(refused)
+}
+
+fn nothing_held(run_dir: &Path) -> Result<bool> {
+    let loops = snapshot::loops();
+    let is_mounted = snapshot::mounts()?
+        .iter()
+        .any(|mount| mount_is_ours(mount, &loops, run_dir));
+    Ok(!is_mounted && !loops.keys().any(|node| loop_is_ours(node, &loops, run_dir)))
 }
 
 fn end_processes(run_dir: &Path) {
@@ -65,13 +70,9 @@ fn end_processes(run_dir: &Path) {
         }
         if let Some(signal) = signal {
             // The shell's own kill: a bare system has no other.
-            attempt(
-                &[
-                    &["sh", "-c", "kill -s \"$@\"", "kill", signal],
-                    as_strs(&left).as_slice(),
-                ]
-                .concat(),
-            );
+            let kill = ["sh", "-c", "kill -s \"$@\"", "kill", signal];
+            // One that ended meanwhile makes kill complain, and is no trouble.
+            let _ = attempt(&[kill.as_slice(), &as_strs(&left)].concat());
         }
         // Not gone in time is what the next, harder signal is for.
         let _ = wait_until("processes to end", PATIENCE, || {
@@ -98,11 +99,11 @@ fn as_strs(strings: &[String]) -> Vec<&str> {
     strings.iter().map(String::as_str).collect()
 }
 
-fn attempt(words: &[&str]) {
+fn attempt(words: &[&str]) -> Result<(), String> {
     let Some((program, arguments)) = words.split_first() else {
-        return;
+        return Ok(());
     };
-    if let Err(error) = output(command(program).args(arguments)) {
-        console::warn(&format!("cleaning up: {error:#}"));
-    }
+    output(command(program).args(arguments))
+        .map(drop)
+        .map_err(|error| format!("{error:#}"))
 }

@@ -24,11 +24,10 @@ impl LocalWriter {
     }
 
     fn write_all(&self, action: &'static str, mut offset: u64, mut bytes: &[u8]) -> Result<(), BlockError> {
+        let mut direct_works = true;
         while !bytes.is_empty() {
-            let descriptor = self
-                .shared
-                .direct_for(offset, bytes)
-                .unwrap_or(self.shared.buffered());
+            let direct = self.shared.direct_for(offset, bytes).filter(|_| direct_works);
+            let descriptor = direct.unwrap_or(self.shared.buffered());
             let length = bytes.len() as u64;
             let failed = |source: std::io::Error| BlockError::Transfer {
                 action,
@@ -40,6 +39,11 @@ impl LocalWriter {
                 Ok(0) => return Err(failed(std::io::ErrorKind::WriteZero.into())),
                 Ok(count) => count,
                 Err(Errno::INTR) => 0,
+                // A file system may want a coarser alignment than we keep; its cache takes any.
+                Err(Errno::INVAL) if direct.is_some() && self.shared.kind == Kind::File => {
+                    direct_works = false;
+                    0
+                }
                 Err(source) => return Err(failed(source.into())),
             };
             offset += count as u64;

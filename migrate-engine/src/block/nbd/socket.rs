@@ -97,15 +97,15 @@ impl Socket {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => return other,
             }
-            // The first slice has already passed when the clock starts; it is part of the wait.
-            let started = *started.get_or_insert_with(|| Instant::now() - SLICE);
+            let started = *started.get_or_insert_with(Instant::now);
             if self.cancel.is_cancelled() {
                 let since = *self.cancelled_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= self.grace {
                     return Err(io::Error::other(WaitEnded::Cancelled));
                 }
             }
-            if started.elapsed() >= self.patience {
+            // The first slice had passed before the clock started; it is part of the wait.
+            if started.elapsed() + SLICE >= self.patience {
                 return Err(io::Error::other(WaitEnded::Silent));
             }
         }

@@ -74,7 +74,7 @@ fn refused_addresses() {
         ("nbd://host:0/x", E::Port { port: "0".into() }),
         ("nbd://host:+5/x", E::Port { port: "+5".into() }),
         ("nbd://host:70000/x", E::Port { port: "70000".into() }),
-        ("nbd://::1/x", E::Port { port: ":1".into() }),
+        ("nbd://::1/x", E::Host),
         ("nbd+unix:///x", E::NoSocket),
         ("nbd+unix:///x?socket=", E::Socket),
         ("nbd+unix:///x?socket=a%00b", E::Socket),

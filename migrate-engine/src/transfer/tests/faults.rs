@@ -92,11 +92,27 @@ fn write_zero_and_flush_errors_fail_the_copy() {
         let directory = tempdir().unwrap();
         let image = directory.path().join("image");
         random_image(&image, 9 << 20, 2);
-        let parameters = [
-            format!("error-{failing}=ENOSPC"),
-            format!("error-{failing}-rate=100%"),
+        let fail = |call: &str, usual: &str| {
+            let does = if call == failing {
+                "echo ENOSPC full >&2; exit 1"
+            } else {
+                usual
+            };
+            format!("{call}={does}")
+        };
+        let calls = [
+            fail("pwrite", "cat > /dev/null"),
+            fail("zero", "exit 0"),
+            fail("flush", "exit 0"),
         ];
-        let arguments = ["--filter=error", "memory", "10M", &parameters[0], &parameters[1]];
+        let yes = [
+            "get_size=echo 10M",
+            "pread=exit 1",
+            "can_write=exit 0",
+            "can_zero=exit 0",
+            "can_flush=exit 0",
+        ];
+        let arguments = [&["eval"], &yes[..], &calls.each_ref().map(String::as_str)].concat();
         let server = Server::nbdkit(directory.path(), &arguments);
         let target = server.connect(NbdOptions::default());
         let source = local(&image, InitialContent::Unknown);

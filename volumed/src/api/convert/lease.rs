@@ -68,7 +68,31 @@ pub(in crate::api) fn access_of(access: LeaseAccess) -> model::LeaseAccess {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+    use volume_client::types::{LeaseId, VolumeId};
+
     use super::*;
+
+    #[test]
+    fn a_lease_that_was_not_renewed_in_time_is_marked() {
+        let record = LeaseRecord {
+            id: LeaseId::new(),
+            volume_id: VolumeId::new(),
+            generation: 1,
+            purpose: model::LeasePurpose::Export,
+            access: model::LeaseAccess::Read,
+            holder: "a test".into(),
+            detail: None,
+            known_zero: false,
+            ttl_seconds: 60,
+            acquired_at: Timestamp::UNIX_EPOCH,
+            expires_at: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(60),
+            released_at: None,
+        };
+        let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        assert!(!view(record.clone(), at(60)).expired);
+        assert!(view(record, at(61)).expired);
+    }
 
     #[test]
     fn purposes_and_accesses_read_the_same_on_both_sides() {

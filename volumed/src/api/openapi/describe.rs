@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use utoipa::ToSchema;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{Components, ComponentsBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{ContentBuilder, HttpMethod, Paths, Ref, RefOr, Required, ResponseBuilder};
-use volume_client::types::{ErrorCode, Problem};
+use utoipa::{PartialSchema, ToSchema};
+use volume_client::types::{ErrorCode, Page, Problem};
 
 type Schemas = BTreeMap<String, RefOr<Schema>>;
 
@@ -150,6 +150,21 @@ impl Described {
         self.schemas.insert(T::name().into_owned(), T::schema());
         self.schemas.extend(more);
         Ref::from_schema_name(T::name())
+    }
+
+    /// A list of these; `about` says how much of it the answer is.
+    pub(super) fn lists<T: ToSchema>(mut self, about: &str) -> Self {
+        let name = format!("{}Page", T::name()); // `Page` itself has the same name for every `T`
+        self.schema::<T>();
+        self.schemas.insert(name.clone(), Page::<T>::schema());
+        let content = ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name(name)))
+            .build();
+        let response = ResponseBuilder::new()
+            .description(about)
+            .content("application/json", content);
+        self.operation = self.operation.response("200", response.build());
+        self
     }
 
     /// The answer, by its status and the type of its body.

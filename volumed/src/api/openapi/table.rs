@@ -9,7 +9,7 @@ use volume_client::types::ErrorCode::{
 };
 use volume_client::types::{
     AttachVolume, Device, ErrorCode, Event, Finding, Lease, LeaseGrant, Mapping, NewLease, NewSnapshot,
-    NewVolume, Operation, Page, Readiness, RenewLease, ResizeVolume, Snapshot, Status, Volume, VolumeDevice,
+    NewVolume, Operation, Readiness, RenewLease, ResizeVolume, Snapshot, Status, Volume, VolumeDevice,
 };
 
 use super::describe::{Described, delete, get, post};
@@ -66,7 +66,7 @@ fn volumes() -> Vec<Described> {
         .text("state", "only in this state")
         .text("name", "only of this name")
         .paged()
-        .answers::<Page<Volume>>("200", "one page"),
+        .lists::<Volume>("one page"),
         post("/api/v1/volumes", "create_volume", "Create a volume")
             .takes::<NewVolume>()
             .accepted()
@@ -140,7 +140,7 @@ fn snapshots() -> Vec<Described> {
             "list_snapshots",
             "A volume's snapshots, oldest first",
         )
-        .answers::<Page<Snapshot>>("200", "all of them")
+        .lists::<Snapshot>("all of them")
         .fails(&[VolumeNotFound]),
         post(
             "/api/v1/volumes/{volume_id}/snapshots",
@@ -187,7 +187,7 @@ fn operations() -> Vec<Described> {
         .text("type", "only of this kind")
         .text("volume_id", "only of this volume")
         .paged()
-        .answers::<Page<Operation>>("200", "one page"),
+        .lists::<Operation>("one page"),
         get(
             "/api/v1/operations/{operation_id}",
             "get_operation",
@@ -213,14 +213,14 @@ fn devices() -> Vec<Described> {
             "list_devices",
             "The block devices of this machine, as the kernel has them",
         )
-        .answers::<Page<Device>>("200", "all of them")
+        .lists::<Device>("all of them")
         .fails(&[NotReady]),
         get(
             "/api/v1/mappings",
             "list_mappings",
             "Which volume has which device, as it is recorded",
         )
-        .answers::<Page<Mapping>>("200", "all of them"),
+        .lists::<Mapping>("all of them"),
     ]
 }
 
@@ -232,7 +232,7 @@ fn leases() -> Vec<Described> {
             "Leases that have not ended, oldest first",
         )
         .paged()
-        .answers::<Page<Lease>>("200", "one page"),
+        .lists::<Lease>("one page"),
         post(
             "/api/v1/leases",
             "take_lease",
@@ -271,7 +271,7 @@ fn the_daemon() -> Vec<Described> {
             "list_findings",
             "Where cloud, kernel and records do not agree",
         )
-        .answers::<Page<Finding>>("200", "all of them"),
+        .lists::<Finding>("all of them"),
         get(
             "/api/v1/events",
             "follow_events",

@@ -1,0 +1,80 @@
+//! The life of one `migrate-engine copy`: signals, progress, report.
+
+mod human;
+mod progress;
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::block::Cancel;
+use crate::model::{CopyReport, Outcome};
+use crate::pipeline::Copier;
+
+pub use progress::Show;
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything was copied and verified.
+    Completed,
+    /// Something was not.
+    Failed,
+    /// Somebody stopped it; everything was given back.
+    Cancelled,
+}
+
+/// Copies, shows progress on standard error and the report on standard output, and writes `json` where asked.
+///
+/// # Errors
+/// Where the report cannot be written.
+pub async fn copy(copier: &Copier, spec: &str, json: Option<&Path>) -> anyhow::Result<Ending> {
+    let watch = if std::io::stderr().is_terminal() {
+        Show::bar()
+    } else {
+        Show::lines()
+    };
+    let (report, error) = copier.copy(spec, &watch).await;
+    if let Some(path) = json {
+        write_json(path, &report)
+            .with_context(|| format!("cannot write the report to {}", path.display()))?;
+    }
+    human::print_report(&report);
+    if let Some(error) = &error {
+        human::print_error(error, error.hint().as_deref());
+    }
+    Ok(match report.outcome {
+        Outcome::Completed => Ending::Completed,
+        Outcome::Failed => Ending::Failed,
+        Outcome::Cancelled => Ending::Cancelled,
+    })
+}
+
+/// The first signal stops the copy in good order; the next ones change nothing: giving back is bounded by itself.
+///
+/// # Errors
+/// Where signals cannot be listened to.
+pub fn stop_on_signals(cancel: &Cancel) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let cancel = cancel.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            human::say("stopping: what was attached is given back");
+            cancel.cancel();
+        }
+    });
+    Ok(())
+}
+
+fn write_json(path: &Path, report: &CopyReport) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(report)?;
+    std::fs::write(path, text + "\n")?;
+    Ok(())
+}

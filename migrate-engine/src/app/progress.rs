@@ -1,0 +1,124 @@
+//! Progress as people see it: a bar on a terminal, plain lines in a log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use super::human;
+use crate::model::Size;
+use crate::pipeline::Watch;
+use crate::transfer::{Phase, Progress, Snapshot};
+
+/// How often a bar is drawn.
+const DRAW: Duration = Duration::from_millis(200);
+/// How often a log gets a line.
+const LINE: Duration = Duration::from_secs(5);
+
+/// Shows progress.
+pub struct Show {
+    bar: Option<ProgressBar>,
+    watching: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Show {
+    /// A bar, for a terminal.
+    #[must_use]
+    pub fn bar() -> Self {
+        let bar = ProgressBar::no_length();
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {prefix}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self {
+            bar: Some(bar),
+            watching: Mutex::default(),
+        }
+    }
+
+    /// Lines, for a log.
+    #[must_use]
+    pub fn lines() -> Self {
+        Self {
+            bar: None,
+            watching: Mutex::default(),
+        }
+    }
+}
+
+impl Watch for Show {
+    fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| human::say(text)),
+            None => human::say(text),
+        }
+    }
+
+    fn moving(&self, disk: &str, progress: &Arc<Progress>) {
+        let (disk, progress, bar) = (disk.to_owned(), Arc::clone(progress), self.bar.clone());
+        let pace = if bar.is_some() { DRAW } else { LINE };
+        let task = tokio::spawn(async move {
+            let mut look = tokio::time::interval(pace);
+            loop {
+                look.tick().await;
+                show(&disk, &progress.snapshot(), bar.as_ref());
+            }
+        });
+        if let Some(before) = self.watching.lock().replace(task) {
+            before.abort();
+        }
+    }
+
+    fn done(&self) {
+        if let Some(task) = self.watching.lock().take() {
+            task.abort();
+        }
+        if let Some(bar) = &self.bar {
+            bar.reset();
+        }
+    }
+}
+
+impl Drop for Show {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn show(disk: &str, now: &Snapshot, bar: Option<&ProgressBar>) {
+    let text = numbers(now);
+    match bar {
+        None => human::say(&format!("{disk}: {text}")),
+        Some(bar) => {
+            bar.set_length(now.data_bytes.max(1));
+            bar.set_position(now.data_done);
+            bar.set_message(disk.to_owned());
+            bar.set_prefix(text);
+        }
+    }
+}
+
+/// Bytes that really move, rate, and the time left for the data left.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate shown to people"
+)]
+fn numbers(now: &Snapshot) -> String {
+    let moved = format!("{} of {}", Size(now.data_done), Size(now.data_bytes));
+    let rate = now
+        .rate
+        .map(|rate| format!(", {}/s", Size(rate as u64)))
+        .unwrap_or_default();
+    let left = now
+        .eta
+        .map(|eta| format!(", {} s left", eta.as_secs()))
+        .unwrap_or_default();
+    let phase = match now.phase {
+        Phase::Flushing => ", flushing",
+        _ => "",
+    };
+    format!("{moved}{rate}{left}{phase}")
+}

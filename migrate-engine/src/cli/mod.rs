@@ -1,0 +1,38 @@
+//! The command line of the engine.
+
+mod bench;
+mod copy;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::Ending;
+
+/// Moves virtual machines' disks into volumes.
+#[derive(Debug, Parser)]
+#[command(name = "migrate-engine", version, about, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Copy the disks of an image, an OVA or OVF package, or an NBD export into volumes.
+    Copy(Box<copy::Arguments>),
+    /// Copy an NBD export to a device and say how long it took: for `cargo xtask bench copy`.
+    #[command(hide = true)]
+    BenchCopy(bench::Arguments),
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// What could not even be begun.
+    pub async fn run(self) -> anyhow::Result<Ending> {
+        match self.command {
+            Command::Copy(arguments) => arguments.run().await,
+            Command::BenchCopy(arguments) => arguments.run().await,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Why a copy did not complete.
+
+use volume_client::types::VolumeId;
+
+use crate::block::{BlockError, NbdError};
+use crate::source::SourceError;
+use crate::store::StoreError;
+use crate::target::{ExportFailure, TargetError};
+use crate::transfer::TransferError;
+
+/// Why a copy did not complete. What was attached for it is detached again, and nothing copied is deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The source is refused, or cannot be read. Nothing was created.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The volume could not be had.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The volume could not be published.
+    #[error(transparent)]
+    Export(#[from] ExportFailure),
+    /// An NBD address is none.
+    #[error("cannot use NBD address `{uri}`: {why}")]
+    Address {
+        /// The address.
+        uri: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An NBD server could not be used.
+    #[error("cannot connect to `{uri}`")]
+    Connect {
+        /// Its address.
+        uri: String,
+        /// Why.
+        #[source]
+        source: NbdError,
+    },
+    /// The device could not be prepared for writing.
+    #[error("cannot prepare device {path} of disk `{disk}`")]
+    Device {
+        /// The device.
+        path: String,
+        /// The disk.
+        disk: String,
+        /// Why.
+        #[source]
+        source: BlockError,
+    },
+    /// Copying or reading back failed.
+    #[error("cannot {doing} disk `{disk}`")]
+    Transfer {
+        /// `copy` or `read back`.
+        doing: &'static str,
+        /// The disk.
+        disk: String,
+        /// What the server of the source said last, where it said something.
+        server: Option<String>,
+        /// Why.
+        #[source]
+        source: TransferError,
+    },
+    /// What was read back is not what was read from the source.
+    #[error("volume {volume} does not hold what disk `{disk}` holds: {what}; do not use it, and copy again")]
+    Different {
+        /// The volume.
+        volume: VolumeId,
+        /// The disk.
+        disk: String,
+        /// Where they differ.
+        what: String,
+    },
+    /// The source says one size and has another.
+    #[error("disk `{disk}` says that it has {said} bytes, but its server has {found}")]
+    SourceSize {
+        /// The disk.
+        disk: String,
+        /// What was said.
+        said: u64,
+        /// What was found.
+        found: u64,
+    },
+    /// A volume for this disk would be larger than any can be.
+    #[error("disk `{disk}` has {capacity} bytes, and no volume can be that large with its buffer")]
+    TooLarge {
+        /// The disk.
+        disk: String,
+        /// Its capacity.
+        capacity: u64,
+    },
+    /// The disk's volume holds a finished copy, or something that this engine knows nothing of.
+    #[error("volume {volume} of disk `{disk}` {why}; use --overwrite to write over it")]
+    Occupied {
+        /// The volume.
+        volume: VolumeId,
+        /// The disk.
+        disk: String,
+        /// What it holds.
+        why: &'static str,
+    },
+    /// The daemon no longer believes that the device is ours.
+    #[error("the lease on volume {volume} was lost while disk `{disk}` was copied; see the daemon's log")]
+    LeaseLost {
+        /// The volume.
+        volume: VolumeId,
+        /// The disk.
+        disk: String,
+    },
+    /// The engine's records failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Somebody stopped it.
+    #[error("stopped on request")]
+    Cancelled,
+    /// A defect of ours.
+    #[error("a thread of the engine panicked")]
+    Panicked,
+}
+
+impl PipelineError {
+    /// Whether this is the end that somebody asked for.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        match self {
+            Self::Cancelled => true,
+            Self::Transfer { source, .. } => source.is_cancelled(),
+            _ => false,
+        }
+    }
+
+    /// What a person can do, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Target(TargetError::Daemon { source, .. }) => source.hint(),
+            Self::Transfer {
+                server: Some(words), ..
+            } if !words.trim().is_empty() => Some(format!("the source's server said: {}", words.trim())),
+            _ => None,
+        }
+    }
+}

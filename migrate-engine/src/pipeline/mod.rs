@@ -1,0 +1,11 @@
+//! The path of a copy: source opened and judged, volume provisioned, attached and proven, bytes moved, flushed, read back,
+//! everything given back.
+
+mod disk;
+mod error;
+mod machine;
+mod names;
+mod route;
+
+pub use error::PipelineError;
+pub use machine::{Copier, Watch};

@@ -1,0 +1,221 @@
+//! The way of the bytes: to the device itself, or through its published export; then back from the device for comparison.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use volume_client::OpenedDevice;
+
+use super::PipelineError;
+use super::disk::{Job, Moved, Served};
+use crate::block::{
+    BlockError, BlockWrite, Cancel, Durability, InitialContent, LocalDisk, LocalDiskOptions, NbdExport,
+    NbdOptions,
+};
+use crate::config::{CopySettings, Verification};
+use crate::store::ExportRow;
+use crate::target::Exports;
+use crate::transfer::{
+    self, CopyOptions, CopyReport, DiskDigest, Expected, Progress, TransferError, VerifyOptions, VerifyReport,
+};
+
+/// How the source's server is read.
+pub(super) fn reading(settings: &CopySettings) -> NbdOptions {
+    NbdOptions {
+        connections: settings.workers,
+        ..NbdOptions::default()
+    }
+}
+
+/// Connects to an export on a thread where blocking is allowed.
+pub(super) async fn connect(uri: String, options: NbdOptions) -> Result<Arc<NbdExport>, PipelineError> {
+    let parsed = uri
+        .parse()
+        .map_err(|e: crate::block::nbd::NbdUriError| PipelineError::Address {
+            uri: uri.clone(),
+            why: e.to_string(),
+        })?;
+    let connected = tokio::task::spawn_blocking(move || NbdExport::connect(parsed, options)).await;
+    let connected = connected.map_err(|_| PipelineError::Panicked)?;
+    connected
+        .map(Arc::new)
+        .map_err(|source| PipelineError::Connect { uri, source })
+}
+
+impl Job<'_> {
+    /// Moves the bytes, and reads them back from the device.
+    pub(super) async fn through(
+        &self,
+        served: &Served,
+        device: &OpenedDevice,
+        cancel: &Cancel,
+    ) -> Result<Moved, PipelineError> {
+        let initial = if device.known_zero() {
+            InitialContent::Zero
+        } else {
+            InitialContent::Unknown
+        };
+        let local = Arc::new(self.local(device, initial)?);
+        let copy = match self.exports {
+            None => self.move_bytes(served, local.clone(), cancel).await?,
+            Some(exports) => {
+                self.move_through_export(exports, served, device, initial, cancel)
+                    .await?
+            }
+        };
+        let verified = match self.copier.settings.verification {
+            Verification::Skip => None,
+            Verification::ReadBack => Some(self.read_back(local, &copy.digest, cancel).await?),
+        };
+        match verified.as_ref().filter(|report| !report.is_equal()) {
+            None => Ok(Moved { copy, verified }),
+            Some(report) => Err(self.different(device, report)),
+        }
+    }
+
+    fn different(&self, device: &OpenedDevice, report: &VerifyReport) -> PipelineError {
+        let places: Vec<_> = report
+            .first_mismatches
+            .iter()
+            .map(|m| format!("{}-{}", m.start, m.end))
+            .collect();
+        let blocks = report
+            .differing_blocks
+            .map_or_else(|| "some".to_owned(), |n| n.to_string());
+        PipelineError::Different {
+            volume: device.device().volume_id,
+            disk: self.source.disk_id.clone(),
+            what: format!("{blocks} blocks differ, first at bytes {}", places.join(", ")),
+        }
+    }
+
+    fn local(
+        &self,
+        device: &OpenedDevice,
+        initial_content: InitialContent,
+    ) -> Result<LocalDisk, PipelineError> {
+        let failed = |source| PipelineError::Device {
+            path: device.device().device_path.clone(),
+            disk: self.source.disk_id.clone(),
+            source,
+        };
+        let descriptor = device.try_clone();
+        let descriptor = descriptor.map_err(|source| {
+            failed(BlockError::System {
+                action: "share the descriptor",
+                source,
+            })
+        })?;
+        let options = LocalDiskOptions {
+            initial_content,
+            ..LocalDiskOptions::default()
+        };
+        LocalDisk::new(OwnedFd::from(descriptor), options).map_err(failed)
+    }
+
+    /// Publishes the device, moves the bytes through the export, and withdraws it in any case.
+    async fn move_through_export(
+        &self,
+        exports: &Exports,
+        served: &Served,
+        device: &OpenedDevice,
+        initial_content: InitialContent,
+        cancel: &Cancel,
+    ) -> Result<CopyReport, PipelineError> {
+        let export = exports.publish(device).await?;
+        self.watch.say(&format!("published as {}", export.uri));
+        let volume = device.device().volume_id.to_string();
+        let row = ExportRow {
+            volume_id: &volume,
+            name: export.name(),
+            device_path: &device.device().device_path,
+            uri: &export.uri,
+            backend: exports.backend(),
+        };
+        let copied = async {
+            self.copier.store.published(&row)?;
+            let options = NbdOptions {
+                initial_content,
+                ..reading(&self.copier.settings)
+            };
+            let writer = connect(export.uri.clone(), options).await?;
+            self.move_bytes(served, writer, cancel).await
+        }
+        .await;
+        let withdrawn = exports.withdraw(&export).await;
+        if withdrawn.is_ok() {
+            self.copier.store.withdrawn(&volume)?;
+        }
+        let copied = copied?;
+        withdrawn?;
+        Ok(copied)
+    }
+
+    async fn move_bytes<W: BlockWrite + 'static>(
+        &self,
+        served: &Served,
+        writer: Arc<W>,
+        cancel: &Cancel,
+    ) -> Result<CopyReport, PipelineError> {
+        let options = CopyOptions {
+            workers: self.copier.settings.workers,
+            rate: self.rate.clone(),
+            ..CopyOptions::default()
+        };
+        let reader = Arc::clone(&served.reader);
+        let work = move |progress: &Progress, cancel: &Cancel| {
+            transfer::copy(&*reader, &*writer, &options, progress, cancel)
+        };
+        let copied = self.on_threads(cancel, "copying", work).await?;
+        let report =
+            copied.map_err(|source| self.failed("copy", Some(served.disk.server_words()), source))?;
+        if report.durability == Durability::NotOffered {
+            self.watch.say(
+                "warning: the export offers no flush; whether the bytes are on the disk is its own affair",
+            );
+        }
+        Ok(report)
+    }
+
+    async fn read_back(
+        &self,
+        local: Arc<LocalDisk>,
+        digest: &DiskDigest,
+        cancel: &Cancel,
+    ) -> Result<VerifyReport, PipelineError> {
+        let digest = digest.clone();
+        let options = VerifyOptions {
+            workers: self.copier.settings.workers,
+            ..VerifyOptions::default()
+        };
+        let work = move |progress: &Progress, cancel: &Cancel| {
+            transfer::verify(&*local, Expected::Disk(&digest), &options, progress, cancel)
+        };
+        let compared = self.on_threads(cancel, "reading back", work).await?;
+        compared.map_err(|source| self.failed("read back", None, source))
+    }
+
+    /// Runs `work` on a thread of its own, watched.
+    async fn on_threads<T: Send + 'static>(
+        &self,
+        cancel: &Cancel,
+        doing: &str,
+        work: impl FnOnce(&Progress, &Cancel) -> Result<T, TransferError> + Send + 'static,
+    ) -> Result<Result<T, TransferError>, PipelineError> {
+        let progress = Arc::new(Progress::new());
+        self.watch
+            .moving(&format!("{doing} {}", self.source.disk_id), &progress);
+        let (of, cancel) = (Arc::clone(&progress), cancel.clone());
+        let done = tokio::task::spawn_blocking(move || work(&of, &cancel)).await;
+        self.watch.done();
+        done.map_err(|_| PipelineError::Panicked)
+    }
+
+    fn failed(&self, doing: &'static str, server: Option<String>, source: TransferError) -> PipelineError {
+        PipelineError::Transfer {
+            doing,
+            disk: self.source.disk_id.clone(),
+            server,
+            source,
+        }
+    }
+}
