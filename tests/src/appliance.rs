@@ -34,6 +34,8 @@ pub struct Setup {
     pub log_format: &'static str,
     /// Further keys of the configuration, as environment variables.
     pub environment: Vec<(&'static str, String)>,
+    /// Variables of this process that the daemon does not get.
+    pub unset: Vec<&'static str>,
 }
 
 impl Setup {
@@ -61,6 +63,9 @@ impl Setup {
         command.arg("--socket").arg(&self.socket);
         if let Some(listen) = &self.listen {
             command.args(["--listen", listen]);
+        }
+        for name in &self.unset {
+            command.env_remove(name);
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
@@ -95,6 +100,7 @@ impl Appliance {
             listen: None,
             log_format: "text",
             environment: Vec::new(),
+            unset: Vec::new(),
         };
         Some(Self {
             setup,
