@@ -232,16 +232,43 @@ async fn assert_settled(client: &VolumedClient, volumes: &[Volume], mappings: &[
     }
 }
 
-/// That every directory of a volume's files belongs to a volume that is recorded, and every volume has one.
+/// That the files of every volume are there, and those of no other volume.
 #[track_caller]
 fn assert_files_are_of(appliance: &Appliance, volumes: &[Volume]) {
     let entries = std::fs::read_dir(appliance.setup.local_root.join("volumes"))
         .unwrap()
         .flatten();
-    let there: BTreeSet<_> = entries.map(|e| e.file_name().into_string().unwrap()).collect();
+    // One without its record was never finished.
+    let finished = entries.filter(|entry| entry.path().join("volume.json").exists());
+    let there: BTreeSet<_> = finished
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
     let recorded: BTreeSet<_> = volumes
         .iter()
         .map(|v| v.provider_volume_id.clone().unwrap())
         .collect();
     assert_eq!(there, recorded);
+}
+
+/// What a daemon leaves that is killed between making a volume's file and its record.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_create_that_was_cut_short_are_gone_after_the_next_start() {
+    let Some(mut appliance) = Appliance::started().await else {
+        return;
+    };
+    let kept = appliance.create("kept", MIB).await;
+    appliance.kill().await;
+    let volumes = appliance.setup.local_root.join("volumes");
+    let half_made = volumes.join("6e0b5ab1-9d0e-8c3f-a0b4-1f2e3d4c5b6a");
+    std::fs::create_dir(&half_made).unwrap();
+    let file = std::fs::File::create(half_made.join("disk.raw")).unwrap();
+    file.set_len(MIB).unwrap();
+    appliance.start().await;
+    assert!(
+        volumes
+            .join(kept.provider_volume_id.unwrap())
+            .join("disk.raw")
+            .exists()
+    );
+    assert!(!half_made.exists(), "{} is left", half_made.display());
 }
