@@ -2,8 +2,8 @@
 //!
 //! Its reload never removes an export and, from 3.20 to 3.24, corrupts the master's memory (see `master`). So each
 //! change is confirmed by a handshake; where it is not, where the reload is known to be broken, and where an export
-//! must go, the master is killed and started anew while the children go on serving their clients. For those few
-//! milliseconds new connections are refused. Without exports nothing runs: nbd-server does not start without one.
+//! must go, the master is killed and started anew while the children go on serving their clients. New connections are
+//! refused for some milliseconds and may then wait a second. Without exports nothing runs: nbd-server refuses to.
 //!
 //! All state is on disk, under a lock, so several processes may share one server. A record whose device is gone or
 //! has become another one is withdrawn by the next command.
