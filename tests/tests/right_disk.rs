@@ -153,7 +153,7 @@ async fn detach_at_last(client: &VolumedClient, id: VolumeId, figures: &Figures)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_are_swapped_under_a_client_never_give_it_the_wrong_bytes() {
-    const ROUNDS: u64 = 100;
+    const ROUNDS: u64 = 80;
     let Some(appliance) = Appliance::started().await else {
         return;
     };
