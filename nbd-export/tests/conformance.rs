@@ -1,9 +1,4 @@
 //! One contract, one suite: the same tests over both backends, with real loop devices and a real client.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test fails by panicking and tells what it saw"
-)]
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 

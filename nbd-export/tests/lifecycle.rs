@@ -1,9 +1,4 @@
 //! Servers that die, are shared, are stale, or find their address taken.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test fails by panicking and tells what it saw"
-)]
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 

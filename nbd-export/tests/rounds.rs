@@ -1,9 +1,4 @@
 //! A hundred exports come and go while one client reads from another export over one connection, never reconnecting.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test fails by panicking and tells what it saw"
-)]
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 

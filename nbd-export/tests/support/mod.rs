@@ -1,17 +1,9 @@
 //! Real devices, real servers and a small NBD client for the tests.
-<<<<<<< Updated upstream
 #![allow(
     dead_code,
     unreachable_pub,
     clippy::unwrap_used,
     reason = "test support: each test binary uses its own part"
-=======
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test that cannot be set up must fail loudly"
->>>>>>> Stashed changes
 )]
 
 pub mod client;
