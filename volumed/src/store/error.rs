@@ -83,6 +83,12 @@ impl StoreError {
         }
     }
 
+    /// Whether it is about what the rows say, not about the database: asking again gives the same until they change.
+    #[must_use]
+    pub fn is_about_rows(&self) -> bool {
+        matches!(self, StoreError::Conflict { .. } | StoreError::Stale(_))
+    }
+
     /// Whether the database can no longer be trusted to keep what it is told (an I/O error, a damaged file).
     #[must_use]
     pub fn is_fatal(&self) -> bool {
@@ -94,6 +100,18 @@ impl StoreError {
             ),
             _ => false,
         }
+    }
+}
+
+/// An error that a change may return: it shows the store's own error, where that is what it is.
+pub trait ChangeError: From<StoreError> {
+    /// The store's error behind this one.
+    fn store(&self) -> Option<&StoreError>;
+}
+
+impl ChangeError for StoreError {
+    fn store(&self) -> Option<&StoreError> {
+        Some(self)
     }
 }
 

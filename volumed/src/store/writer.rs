@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{StoreError, schema};
+use super::{ChangeError, StoreError, schema};
 
 /// How many changes may wait for the writer before callers wait too.
 const QUEUE: usize = 256;
@@ -93,7 +93,7 @@ impl Writer {
     pub(super) async fn write<T, E, F>(&self, change: F) -> Result<T, E>
     where
         T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        E: ChangeError + Send + 'static,
         F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
     {
         if *self.closing.borrow() {
@@ -164,7 +164,7 @@ fn run(mut conn: Connection, mut queue: mpsc::Receiver<Job>, ends: &Ends, _lock:
 
 fn in_transaction<T, E, F>(conn: &mut Connection, change: F) -> (Outcome, Result<T, E>)
 where
-    E: From<StoreError>,
+    E: ChangeError,
     F: FnOnce(&Tx<'_>) -> Result<T, E>,
 {
     let failed = |error: StoreError| {
@@ -187,13 +187,10 @@ where
                 Err(error) => failed(error.into()),
             }
         }
-        Err(error) => (
-            Outcome {
-                event: None,
-                fatal: false,
-            },
-            Err(error),
-        ),
+        Err(error) => {
+            let fatal = error.store().is_some_and(StoreError::is_fatal);
+            (Outcome { event: None, fatal }, Err(error))
+        }
     }
 }
 
