@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use volume_client::types::ConditionKind;
 
 use crate::model::{Bytes, DeviceExpectation, ErrorCode, Failure, Request, VolumeState};
-use crate::operation::cloud_call;
 use crate::operation::OperationError;
+use crate::operation::cloud_call;
 use crate::operation::lease;
 use crate::operation::step::{Context, Step, StepError, Verdict};
 use crate::operation::world::{gone, provider_ref};
