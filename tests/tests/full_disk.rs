@@ -38,14 +38,9 @@ async fn a_full_database_refuses_changes_and_goes_on_reading_until_there_is_room
 
     mount.fill();
     // What SQLite's log has room for is used up first.
-    let refused = wait_until(
-        "the database to be full",
-        Duration::from_secs(30),
-        async || match client.create_volume(&volume("filler")).await {
-            Ok(_) => None,
-            Err(error) => Some(error),
-        },
-    )
+    let refused = wait_until("the database to be full", Duration::from_secs(30), async || {
+        client.create_volume(&volume("filler")).await.err()
+    })
     .await;
     assert_eq!(refused.code(), Some(ErrorCode::StoreFull), "{refused:?}");
     let ClientError::Problem(problem) = refused else {
@@ -81,7 +76,7 @@ async fn a_full_database_refuses_changes_and_goes_on_reading_until_there_is_room
     assert_eq!(client.volume(idle).await.unwrap().state, VolumeState::Available);
     assert_eq!(client.volume_device(attached).await.unwrap().device_path, path);
     assert!(client.status().await.is_ok() && client.metrics().await.is_ok());
-    assert_eq!(appliance.loops(), [path.clone()], "nothing is half-attached");
+    assert_eq!(appliance.loops(), [path], "nothing is half-attached");
 
     mount.free();
     let status = client.status().await.unwrap();

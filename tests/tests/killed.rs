@@ -151,15 +151,17 @@ async fn a_storm_with_kills_at_random_moments_leaves_nothing_undecided() {
         .unwrap();
     let mappings: Vec<Mapping> = client.list_all_mappings().try_collect().await.unwrap();
     let promises = promises.lock().clone();
+    let hits = interrupted(&appliance.log());
     eprintln!(
-        "storm: {} kills and more during recovery, {} operations, {} answers, {} volumes, {} attached",
-        KILLS,
+        "storm: {KILLS} kills and more during recovery, {hits} starts with open operations, {} operations, {} answers, \
+         {} volumes, {} attached",
         operations.len(),
         promises.len(),
         volumes.len(),
         mappings.len()
     );
     assert!(promises.len() > 20, "there was no storm");
+    assert!(hits > KILLS / 4, "hardly a kill met an operation");
 
     assert_answers_hold(&operations, &promises);
     assert_settled(&client, &volumes, &mappings).await;
@@ -181,6 +183,14 @@ async fn a_storm_with_kills_at_random_moments_leaves_nothing_undecided() {
     }
     assert!(appliance.loops().is_empty());
     assert_files_are_of(&appliance, &[]);
+}
+
+/// How many starts found operations that a kill had cut short.
+fn interrupted(log: &str) -> u64 {
+    let found = log
+        .lines()
+        .filter(|line| line.contains(" recovered open=") && !line.contains(" open=0 "));
+    found.count() as u64
 }
 
 /// That what was said of an operation that had ended is what is said now, and that the volumes are as the latest
@@ -219,7 +229,8 @@ async fn assert_settled(client: &VolumedClient, volumes: &[Volume], mappings: &[
             .unwrap();
         let completed = |o: &&Operation| o.status == OperationStatus::Completed;
         let last = history.iter().rfind(completed).map(|o| o.kind);
-        assert_eq!(last == Some(OperationKind::Attach), is_mapped, "{history:#?}");
+        let attaches = matches!(last, Some(OperationKind::Attach | OperationKind::Correlate));
+        assert_eq!(attaches, is_mapped, "{history:#?}");
         if is_mapped {
             let device = client.volume_device(volume.id).await.unwrap();
             let backing = backing_file(&device.device_path).unwrap();
@@ -232,16 +243,43 @@ async fn assert_settled(client: &VolumedClient, volumes: &[Volume], mappings: &[
     }
 }
 
-/// That every directory of a volume's files belongs to a volume that is recorded, and every volume has one.
+/// That the files of every volume are there, and those of no other volume.
 #[track_caller]
 fn assert_files_are_of(appliance: &Appliance, volumes: &[Volume]) {
     let entries = std::fs::read_dir(appliance.setup.local_root.join("volumes"))
         .unwrap()
         .flatten();
-    let there: BTreeSet<_> = entries.map(|e| e.file_name().into_string().unwrap()).collect();
+    // One without its record was never finished.
+    let finished = entries.filter(|entry| entry.path().join("volume.json").exists());
+    let there: BTreeSet<_> = finished
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
     let recorded: BTreeSet<_> = volumes
         .iter()
         .map(|v| v.provider_volume_id.clone().unwrap())
         .collect();
     assert_eq!(there, recorded);
+}
+
+/// What a daemon leaves that is killed between making a volume's file and its record.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_create_that_was_cut_short_are_gone_after_the_next_start() {
+    let Some(mut appliance) = Appliance::started().await else {
+        return;
+    };
+    let kept = appliance.create("kept", MIB).await;
+    appliance.kill().await;
+    let volumes = appliance.setup.local_root.join("volumes");
+    let half_made = volumes.join("6e0b5ab1-9d0e-8c3f-a0b4-1f2e3d4c5b6a");
+    std::fs::create_dir(&half_made).unwrap();
+    let file = std::fs::File::create(half_made.join("disk.raw")).unwrap();
+    file.set_len(MIB).unwrap();
+    appliance.start().await;
+    assert!(
+        volumes
+            .join(kept.provider_volume_id.unwrap())
+            .join("disk.raw")
+            .exists()
+    );
+    assert!(!half_made.exists(), "{} is left", half_made.display());
 }

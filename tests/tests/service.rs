@@ -68,9 +68,9 @@ async fn a_json_log_is_json_and_names_every_request() {
     appliance.start().await;
     let raw = appliance.raw();
     let given = "my-request.1_2";
-    let request = raw
-        .request(Method::GET, "/api/v1/status")
-        .header("x-request-id", given);
+    // Reading leaves no line at this level; a change does, also one that is refused.
+    let refused = format!("/api/v1/volumes/{}/detach", volume_client::types::VolumeId::new());
+    let request = raw.request(Method::POST, &refused).header("x-request-id", given);
     assert_eq!(raw.send(request).await.header("x-request-id"), given);
     for unsafe_id in ["a b", "a\u{1b}[2J", &"x".repeat(65), "a\"b"] {
         let value = reqwest::header::HeaderValue::from_bytes(unsafe_id.as_bytes());

@@ -60,7 +60,7 @@ text_enum! {
         Started = "started",
         /// Its effect is there.
         Done = "done",
-        /// It will not be there.
+        /// It was given up; its effect may be there in part until it is undone.
         Failed = "failed",
         /// About to be undone.
         Undoing = "undoing",

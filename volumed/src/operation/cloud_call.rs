@@ -2,13 +2,15 @@
 
 use std::future::Future;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::step::{Context, StepError, with_causes};
 use crate::cloud::{Call, CloudError};
 use crate::store::{self, CallRecord};
 
+/// What is recorded of a call that the cloud took.
+const ACCEPTED: &str = "accepted";
 /// What is recorded of a call that surely did nothing.
 const DID_NOTHING: &str = "did nothing";
 
@@ -19,10 +21,9 @@ where
     F: FnOnce(Call) -> Fut,
     Fut: Future<Output = Result<T, CloudError>>,
 {
-    fence(cx, step).await?;
+    fence(cx).await?;
     let id = Uuid::new_v4().to_string();
-    let expiry =
-        SignedDuration::try_from(cx.world.cloud.capabilities().call_expiry).unwrap_or(SignedDuration::MAX);
+    let expiry = cx.world.call_expiry();
     let (operation, call_id) = (cx.op.id, id.clone());
     cx.world
         .store
@@ -34,16 +35,18 @@ where
 
     let result = call(Call { id: id.clone() }).await;
     let outcome = match &result {
-        Ok(_) => Some("accepted".to_owned()),
+        Ok(_) => Some(ACCEPTED.to_owned()),
         Err(CloudError::Unknown { .. }) => None,
         Err(error) => Some(format!("{DID_NOTHING}: {}", with_causes(error))),
     };
-    if let Some(outcome) = outcome {
-        cx.world
-            .store
-            .write(move |tx| store::calls::answer(tx, &id, &outcome))
-            .await?;
-    }
+    cx.world
+        .store
+        .write(move |tx| match outcome {
+            Some(outcome) => store::calls::answer(tx, &id, &outcome),
+            // It may have been tried more than once: what counts is the last time.
+            None => store::calls::doubt(tx, &id, tx.now().saturating_add(expiry).unwrap_or(Timestamp::MAX)),
+        })
+        .await?;
     result.map_err(|error| match error {
         CloudError::Unknown { .. } => {
             let until = Timestamp::now().saturating_add(expiry).unwrap_or(Timestamp::MAX);
@@ -56,25 +59,32 @@ where
     })
 }
 
-/// That no earlier call of this operation for `step` may still land.
-pub(super) async fn fence(cx: &Context, step: &'static str) -> Result<(), StepError> {
+/// That no earlier call about the volume, of this operation or another, may still land.
+pub(super) async fn fence(cx: &Context) -> Result<(), StepError> {
+    let volume = cx.volume.id;
+    let open = cx
+        .world
+        .store
+        .read(move |conn| store::calls::in_doubt_until(conn, volume))
+        .await?;
+    match open {
+        Some((step, until)) if until > Timestamp::now() => Err(StepError::InDoubt {
+            waiting_for: format!("an earlier `{step}` call to the cloud, which may land until {until}"),
+            until,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the cloud itself said that it took this operation's latest call for `step`.
+pub(super) async fn was_accepted(cx: &Context, step: &'static str) -> Result<bool, StepError> {
     let operation = cx.op.id;
     let latest = cx
         .world
         .store
         .read(move |conn| store::calls::latest(conn, operation, step))
         .await?;
-    match latest {
-        Some(CallRecord {
-            outcome: None,
-            expires_at,
-            ..
-        }) if expires_at > Timestamp::now() => Err(StepError::InDoubt {
-            waiting_for: format!("an earlier `{step}` call to the cloud, which may land until {expires_at}"),
-            until: expires_at,
-        }),
-        _ => Ok(()),
-    }
+    Ok(latest.is_some_and(|call| call.outcome.as_deref() == Some(ACCEPTED)))
 }
 
 /// Whether this operation ever sent a call for `step`.

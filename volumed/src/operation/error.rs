@@ -1,7 +1,7 @@
 //! Why something asked of the daemon was not done.
 
 use crate::model::{Failure, OperationId};
-use crate::store::StoreError;
+use crate::store::{ChangeError, StoreError};
 
 /// Why a request was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,15 @@ pub enum OperationError {
     /// The daemon is starting or stopping.
     #[error("the daemon is not ready: {0}")]
     NotReady(String),
+}
+
+impl ChangeError for OperationError {
+    fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Refused { .. } | Self::NotReady(_) => None,
+        }
+    }
 }
 
 impl From<Failure> for OperationError {

@@ -1,10 +1,11 @@
 //! Drives operations: asks the plan what is next, does it, and journals it before and after.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -14,8 +15,9 @@ use super::plan::{self, Direction, Next};
 use super::queue::Queue;
 use super::step::{Context, Step, StepError, Verdict, with_causes};
 use super::trouble::Patience;
+use super::trouble::until_settled;
 use super::world::World;
-use super::{outcome, steps};
+use super::{cloud_call, outcome, steps};
 use crate::model::{ErrorCode, Failure, JournalLine, OperationId, StepState};
 use crate::store::{self, OperationRecord, StoreError};
 
@@ -35,6 +37,8 @@ pub(super) enum Halt {
     Stopping,
     /// The store failed; nothing can be journaled, so nothing is done.
     Store(StoreError),
+    /// A step panicked.
+    Panicked,
 }
 
 impl From<StoreError> for Halt {
@@ -96,7 +100,9 @@ impl Executor {
     async fn drive_to_rest(&self, id: OperationId, cancel: &CancellationToken) {
         let mut pause = Duration::from_millis(200);
         loop {
-            match self.drive(id, cancel).await {
+            // A panic is a defect of ours; the slot and the operation are not lost to it.
+            let driven = AssertUnwindSafe(self.drive(id, cancel)).catch_unwind().await;
+            match driven.unwrap_or(Err(Halt::Panicked)) {
                 Ok(()) => return,
                 Err(Halt::Stopping) => {
                     tracing::info!(operation = %id, "left at a recorded point; the next start goes on");
@@ -104,14 +110,17 @@ impl Executor {
                 }
                 Err(Halt::Store(error)) => {
                     tracing::error!(operation = %id, error = with_causes(&error), "the journal cannot be written");
-                    tokio::select! {
-                        () = self.stopping.cancelled() => return,
-                        () = self.world.store.failed() => return,
-                        () = tokio::time::sleep(pause) => {}
-                    }
-                    pause = (pause * 2).min(Duration::from_secs(10));
+                }
+                Err(Halt::Panicked) => {
+                    tracing::error!(operation = %id, "a step panicked; the operation goes on from its journal");
                 }
             }
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = self.world.store.failed() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(Duration::from_secs(10));
         }
     }
 
@@ -233,11 +242,18 @@ impl Executor {
         journal: &[JournalLine],
         patience: &mut Patience,
     ) -> Result<(), Halt> {
-        match step.verify(cx).await {
-            Ok(Verdict::Done(seen)) => self.note(cx, step, StepState::Done, Some(seen)).await,
-            Ok(Verdict::NotDone) => self.run(cx, step, journal, patience).await,
-            Err(error) => self.met(cx, step, journal, patience, error).await,
-        }
+        // Asked first: "not there" proves something only where nothing could have landed after that question.
+        let settled = cloud_call::fence(cx).await;
+        let error = match (step.verify(cx).await, settled) {
+            (Ok(Verdict::Done(seen)), _) => {
+                patience.renew();
+                return self.note(cx, step, StepState::Done, Some(seen)).await;
+            }
+            (_, Err(doubt)) => doubt,
+            (Ok(Verdict::NotDone), Ok(())) => return self.run(cx, step, journal, patience).await,
+            (Err(error), Ok(())) => error,
+        };
+        self.met(cx, step, journal, patience, error).await
     }
 
     async fn run(
@@ -273,12 +289,11 @@ impl Executor {
         }
         match step.undo(cx).await {
             Ok(()) => self.note(cx, step, StepState::Undone, None).await,
-            Err(StepError::Store(error)) => Err(error.into()),
+            Err(StepError::Store(error)) if !error.is_about_rows() => Err(error.into()),
             Err(StepError::InDoubt { waiting_for, until }) => {
                 self.say_waiting(cx, &format!("undoing {}: {waiting_for}", step.name()))
                     .await?;
-                self.sleep(Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default())
-                    .await
+                self.sleep(until_settled(until)).await
             }
             // Undoing is never given up: what it leaves behind would be lost.
             Err(error) => {
@@ -355,6 +370,13 @@ impl Executor {
             _ = self.world.kernel.changed_since(&seen) => {}
         }
     }
+}
+
+/// Whether a step that cannot be taken back has had its effect.
+pub(super) fn is_beyond_undoing(table: &[&dyn Step], journal: &[JournalLine]) -> bool {
+    table
+        .iter()
+        .any(|step| step.is_point_of_no_return() && plan::was_done(step.name(), journal))
 }
 
 /// Whether a step that cannot be taken back was started.

@@ -10,6 +10,7 @@ use crate::device::{
 };
 use crate::model::{DevNum, DeviceExpectation, ErrorCode, Failure, Identity};
 use crate::store::Observation;
+use crate::store::mappings::NOT_COUNTED;
 
 /// How long anything but "missing" must stand before it decides: links settle, scanners close what they opened.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -160,7 +161,7 @@ impl Kernel {
                 size: seen.size,
                 device_path: seen.path.display().to_string(),
                 devnum: seen.devnum.to_string(),
-                written_sectors: written_sectors(&root, seen.devnum).unwrap_or(u64::from(u32::MAX)),
+                written_sectors: written_sectors(&root, seen.devnum).unwrap_or(NOT_COUNTED),
             })
         })
         .await?
@@ -179,29 +180,40 @@ impl Kernel {
         blocking(move || pin.flush()).await?.map_err(failed)
     }
 
-    /// Who uses the device, beside ourselves; one text per use.
-    pub(super) async fn uses(&self, pin: &Pin) -> Result<Vec<String>, Failure> {
-        let inventory = self.look().await?;
-        let (root, devnum) = (self.root.clone(), pin.devnum());
-        blocking(move || {
-            let unreadable = |text: String| Failure::new(ErrorCode::DeviceUnverifiable, text);
-            let usage = Usage::collect(&root, &inventory).map_err(|e| unreadable(with_causes(&e)))?;
-            let mut uses: Vec<String> = usage.of(devnum).iter().map(ToString::to_string).collect();
-            if let Some(disk) = inventory.covering(devnum) {
-                let openers = device::openers(&root, disk).map_err(|e| unreadable(with_causes(&e)))?;
-                uses.extend(
-                    openers
-                        .iter()
-                        .map(|o| format!("open in {} (pid {})", o.comm, o.pid)),
-                );
-                let claim = device::exclusive_probe(disk).map_err(|e| unreadable(with_causes(&e)))?;
-                if uses.is_empty() && claim == Exclusivity::Claimed {
-                    uses.push("claimed exclusively by something that cannot be seen from here".into());
-                }
+    /// Who uses a device of this identity, beside ourselves; one text per use. Every device that carries it is looked at,
+    /// held by us or not. Who only has it open gets a moment to close it: scanners of udev and of others do so at once.
+    pub(super) async fn uses(&self, identity: &Identity) -> Result<Vec<String>, Failure> {
+        let began = Instant::now();
+        loop {
+            let Uses { mut lasting, passing } = self.uses_now(identity).await?;
+            if !lasting.is_empty() || passing.is_empty() || began.elapsed() >= SETTLE {
+                lasting.extend(passing);
+                return Ok(lasting);
             }
-            Ok(uses)
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn uses_now(&self, identity: &Identity) -> Result<Uses, Failure> {
+        let (root, inventory, identity) = (self.root.clone(), self.look().await?, identity.clone());
+        blocking(move || {
+            let usage = Usage::collect(&root, &inventory).map_err(|e| unreadable(&e))?;
+            let carries = |disk: &&Disk| disk.identity.as_ref() == Some(&identity);
+            let mut all = Uses::default();
+            for disk in inventory.disks.iter().filter(carries) {
+                all.collect(&root, &usage, disk)?;
+            }
+            Ok(all)
         })
         .await?
+    }
+
+    /// The nodes that carry this identity in a fresh inventory.
+    pub(super) async fn carriers(&self, identity: &Identity) -> Result<Vec<String>, Failure> {
+        let inventory = self.look().await?;
+        let carries = |disk: &&Disk| disk.identity.as_ref() == Some(identity);
+        let nodes = inventory.disks.iter().filter(carries);
+        Ok(nodes.map(|disk| disk.node.display().to_string()).collect())
     }
 
     /// Whether a fresh inventory has no device of this identity.
@@ -230,6 +242,35 @@ impl Kernel {
     }
 }
 
+fn unreadable(error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::new(ErrorCode::DeviceUnverifiable, with_causes(error))
+}
+
+/// How a device is used: what stays until somebody ends it, and what may be over in a moment.
+#[derive(Default)]
+struct Uses {
+    lasting: Vec<String>,
+    passing: Vec<String>,
+}
+
+impl Uses {
+    fn collect(&mut self, root: &SysRoot, usage: &Usage, disk: &Disk) -> Result<(), Failure> {
+        let node = disk.node.display();
+        self.lasting
+            .extend(usage.of(disk.devnum).iter().map(|one| format!("{node} is {one}")));
+        let openers = device::openers(root, disk).map_err(|e| unreadable(&e))?;
+        let open = |o: &device::Opener| format!("{node} is open in {} (pid {})", o.comm, o.pid);
+        self.passing.extend(openers.iter().map(open));
+        let claim = device::exclusive_probe(disk).map_err(|e| unreadable(&e))?;
+        if self.lasting.is_empty() && openers.is_empty() && claim == Exclusivity::Claimed {
+            self.passing.push(format!(
+                "{node} is claimed exclusively by something that cannot be seen from here"
+            ));
+        }
+        Ok(())
+    }
+}
+
 fn is_absent(inventory: &Inventory, identity: &Identity) -> bool {
     inventory.unsettled.is_empty()
         && inventory
@@ -238,9 +279,14 @@ fn is_absent(inventory: &Inventory, identity: &Identity) -> bool {
             .all(|disk| disk.identity.as_ref() != Some(identity))
 }
 
-/// Fields 7 and 14 of the device's `stat` (Documentation/block/stat.rst): sectors written and sectors discarded.
+/// Fields 7 and 14 of the device's `stat` (Documentation/block/stat.rst): sectors written and sectors discarded. `None`
+/// where they cannot be read, or where the kernel was told not to count.
 fn written_sectors(root: &SysRoot, devnum: DevNum) -> Option<u64> {
-    let stat = std::fs::read_to_string(root.by_number(devnum).join("stat")).ok()?;
+    let dir = root.by_number(devnum);
+    if std::fs::read_to_string(dir.join("queue/iostats")).ok()?.trim() != "1" {
+        return None;
+    }
+    let stat = std::fs::read_to_string(dir.join("stat")).ok()?;
     let fields: Vec<u64> = stat
         .split_ascii_whitespace()
         .map_while(|field| field.parse().ok())

@@ -18,6 +18,7 @@ use crate::store::{
 };
 
 use super::service::NewLease;
+use crate::store::mappings::NOT_COUNTED;
 
 /// Ends the volume's leases that were not renewed, where the kernel shows that nobody uses its device.
 pub(super) async fn lapse_expired(world: &World, volume: &VolumeRecord) -> Result<(), StepError> {
@@ -32,8 +33,8 @@ pub(super) async fn lapse_expired(world: &World, volume: &VolumeRecord) -> Resul
     if let Some(standing) = leases.iter().find(|lease| !lease.expired(Timestamp::now())) {
         return Err(held(standing, "it was renewed in time").into());
     }
-    if let Some(pin) = world.pins.of(id) {
-        let uses = world.kernel.uses(&pin).await?;
+    if let Some(identity) = &volume.identity {
+        let uses = world.kernel.uses(identity).await?;
         if !uses.is_empty() {
             return Err(held(
                 lease,
@@ -143,6 +144,7 @@ pub(super) async fn take(
         .store
         .write(move |tx| {
             let volume = leasable(tx, new.volume_id, generation)?;
+            still_bound(tx, volume.id, &observed)?;
             if new.access == LeaseAccess::Write {
                 sole_writer(tx, &new)?;
             }
@@ -204,6 +206,38 @@ fn leasable(tx: &Tx<'_>, id: VolumeId, generation: u64) -> Result<VolumeRecord, 
     Ok(volume)
 }
 
+/// That the volume is still bound to the very device that was verified.
+pub(super) fn still_bound(tx: &Tx<'_>, id: VolumeId, verified: &Observation) -> Result<(), OperationError> {
+    let fits = |bound: &Observation| {
+        (&bound.boot_id, bound.diskseq, &bound.devnum)
+            == (&verified.boot_id, verified.diskseq, &verified.devnum)
+    };
+    let bound = store::mappings::live(tx, id)?.map(|mapping| mapping.observed);
+    if bound.as_ref().is_some_and(fits) {
+        return Ok(());
+    }
+    let text = format!("volume {id} was bound anew while its device was verified");
+    Err(Failure::new(ErrorCode::DeviceChanged, text)
+        .hint("ask again")
+        .into())
+}
+
+/// That nobody holds a lease on the volume, for a change that ends its use; asked in the transaction that begins it.
+pub(super) fn require_none(tx: &Tx<'_>, id: VolumeId) -> Result<(), OperationError> {
+    match store::leases::live_of(tx, id)?.first() {
+        None => Ok(()),
+        Some(lease) => Err(held(lease, "it was renewed meanwhile").into()),
+    }
+}
+
+/// Ends the volume's leases because the device that they were taken on is gone.
+pub(super) fn end_all(tx: &Tx<'_>, id: VolumeId, why: &str) -> Result<(), StoreError> {
+    for lease in store::leases::live_of(tx, id)? {
+        store::leases::release(tx, lease.id, why)?;
+    }
+    Ok(())
+}
+
 fn sole_writer(tx: &Tx<'_>, new: &NewLease) -> Result<(), OperationError> {
     let writer = store::leases::live_of(tx, new.volume_id)?
         .into_iter()
@@ -218,7 +252,10 @@ fn sole_writer(tx: &Tx<'_>, new: &NewLease) -> Result<(), OperationError> {
 /// kernel counts no write to the device since it was bound.
 fn is_known_zero(tx: &Tx<'_>, volume: &VolumeRecord, observed: &Observation) -> Result<bool, StoreError> {
     let bound = store::mappings::live(tx, volume.id)?.map(|m| m.observed);
-    let untouched =
-        bound.is_some_and(|b| b.diskseq == observed.diskseq && b.written_sectors == observed.written_sectors);
+    // Without an incarnation, or without a count, an equal number proves nothing.
+    let provable = observed.diskseq.is_some() && observed.written_sectors != NOT_COUNTED;
+    let untouched = provable
+        && bound
+            .is_some_and(|b| b.diskseq == observed.diskseq && b.written_sectors == observed.written_sectors);
     Ok(volume.fresh_zero && !volume.written && untouched)
 }

@@ -46,12 +46,8 @@ pub(super) fn next(steps: &[&str], journal: &[JournalLine], direction: Direction
             }
         }
         Direction::Back => {
-            let standing = |step: &&str| {
-                matches!(
-                    state(step),
-                    Some(StepState::Started | StepState::Done | StepState::Undoing)
-                )
-            };
+            // A step that failed may have had its effect all the same, or a part of it: its undo asks the world.
+            let standing = |step: &&str| !matches!(state(step), None | Some(StepState::Undone));
             steps.iter().rposition(standing).map_or(Next::Finish, Next::Undo)
         }
     }
@@ -60,6 +56,13 @@ pub(super) fn next(steps: &[&str], journal: &[JournalLine], direction: Direction
 /// Whether this step was ever started.
 pub(super) fn was_started(step: &str, journal: &[JournalLine]) -> bool {
     journal.iter().any(|line| line.step == step)
+}
+
+/// Whether this step's effect was seen to be there.
+pub(super) fn was_done(step: &str, journal: &[JournalLine]) -> bool {
+    journal
+        .iter()
+        .any(|line| line.step == step && line.state == StepState::Done)
 }
 
 #[cfg(test)]
@@ -98,7 +101,7 @@ mod tests {
         assert_eq!(back(&[("reserve", Done), ("call", Started)]), Next::Undo(1));
         assert_eq!(
             back(&[("reserve", Done), ("call", Started), ("call", Failed)]),
-            Next::Undo(0)
+            Next::Undo(1)
         );
         assert_eq!(
             back(&[("reserve", Done), ("call", Done), ("call", Undoing)]),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jiff::Timestamp;
 use uuid::Uuid;
 use volume_client::types::ConditionKind;
 
@@ -11,6 +12,7 @@ use super::OperationError;
 use super::conditions::Conditions;
 use super::executor::Executor;
 use super::kernel::Kernel;
+use super::lease;
 use super::observer::Observer;
 use super::pins::Pins;
 use super::service::Operations;
@@ -18,7 +20,10 @@ use super::submission::Submission;
 use super::world::{Settings, World};
 use crate::cloud::{Cloud, CloudError};
 use crate::device::{InventoryFeed, Pin};
-use crate::model::{AttachmentState, DeviceExpectation, ErrorCode, Failure, Request, VolumeId, VolumeState};
+use crate::model::{
+    AttachmentState, DeviceExpectation, ErrorCode, Failure, OperationId, Request, StepState, VolumeId,
+    VolumeState,
+};
 use crate::store::{self, Asker, AuditEntry, MappingRecord, Store, StoreError, Tx};
 
 /// What operations are made of.
@@ -152,11 +157,15 @@ impl Operations {
     /// # Errors
     /// Where the database fails.
     pub async fn recover(&self) -> Result<(), StoreError> {
-        let boot_id = self.world.boot_id.clone();
+        let (boot_id, expiry) = (self.world.boot_id.clone(), self.world.call_expiry());
         let rebooted = self
             .world
             .store
-            .write(move |tx| end_other_boots(tx, &boot_id))
+            .write(move |tx| {
+                let expires_at = tx.now().saturating_add(expiry).unwrap_or(Timestamp::MAX);
+                store::calls::doubt_all_open(tx, expires_at)?;
+                end_other_boots(tx, &boot_id)
+            })
             .await?;
         self.hold_again().await?;
         let open = self.world.store.read(store::operations::all_open).await?;
@@ -261,16 +270,15 @@ pub(super) async fn repin(
 fn end_other_boots(tx: &Tx<'_>, boot_id: &str) -> Result<Vec<VolumeId>, StoreError> {
     let mut ended = Vec::new();
     for id in store::mappings::release_other_boots(tx, boot_id)? {
-        // What was written before the reboot is not known any more.
+        // What was written before the reboot is not known any more, and who used the device is gone.
         store::volumes::mark_written(tx, id)?;
-        if store::operations::open_for(tx, id)?.is_some() {
+        lease::end_all(tx, id, "the machine was rebooted")?;
+        if let Some(open) = store::operations::open_for(tx, id)? {
+            ask_again_for_device(tx, open.id)?;
             continue;
         }
         if let Some(attachment) = store::attachments::live(tx, id)? {
             store::attachments::set_state(tx, attachment.id, AttachmentState::Detached)?;
-        }
-        for lease in store::leases::live_of(tx, id)? {
-            store::leases::release(tx, lease.id, "the machine was rebooted")?;
         }
         store::volumes::set_state(tx, id, VolumeState::Available)?;
         store::audit::append(
@@ -286,4 +294,16 @@ fn end_other_boots(tx: &Tx<'_>, boot_id: &str) -> Result<Vec<VolumeId>, StoreErr
         ended.push(id);
     }
     Ok(ended)
+}
+
+/// Opens the steps again that an operation had done to the device of the boot before: they are verified, and done anew.
+fn ask_again_for_device(tx: &Tx<'_>, id: OperationId) -> Result<(), StoreError> {
+    let journal = store::journal::read(tx, id)?;
+    for step in ["await_device", "bind"] {
+        let latest = journal.iter().rev().find(|record| record.line.step == step);
+        if latest.is_some_and(|record| record.line.state == StepState::Done) {
+            store::journal::append(tx, id, step, StepState::Started, Some("the machine was rebooted"))?;
+        }
+    }
+    Ok(())
 }

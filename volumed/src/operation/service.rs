@@ -86,9 +86,13 @@ impl Operations {
     /// Refused with the reason where record, cloud attachment and kernel do not agree: never a guess.
     pub async fn device(&self, volume: VolumeId) -> Result<VerifiedDevice, OperationError> {
         let device = self.verified(volume).await?;
+        let observed = device.observed.clone();
         self.world
             .store
-            .write(move |tx| store::volumes::mark_handed_out(tx, volume))
+            .write(move |tx| {
+                lease::still_bound(tx, volume, &observed)?;
+                Ok::<_, OperationError>(store::volumes::mark_handed_out(tx, volume)?)
+            })
             .await?;
         Ok(device)
     }
@@ -164,8 +168,21 @@ impl Operations {
             return Ok((lease, device));
         }
         lease::make_way(&self.world, &new).await?;
+        let device = match new.access {
+            LeaseAccess::Read => device,
+            LeaseAccess::Write => self.flushed(new.volume_id).await?,
+        };
         let lease = lease::take(&self.world, new, &device, asker, key).await?;
         Ok((lease, device))
+    }
+
+    /// The volume's device, verified after everything that anybody wrote to it has left the page cache: what is only there
+    /// is not in the kernel's count of writes, and our own descriptor keeps it there when its writer is gone.
+    async fn flushed(&self, volume: VolumeId) -> Result<VerifiedDevice, OperationError> {
+        if let Some(pin) = self.world.pins.of(volume) {
+            self.world.kernel.flush(pin).await?;
+        }
+        self.verified(volume).await
     }
 
     /// The block devices of this machine as the kernel has them now, with the volumes that are mapped to them.

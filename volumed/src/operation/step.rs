@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::OperationError;
 use super::world::World;
 use crate::cloud::CloudError;
 use crate::model::{ErrorCode, Failure};
@@ -99,6 +100,16 @@ impl StepError {
         match self {
             Self::Conflict(failure) => Self::wait(failure.message),
             other => other,
+        }
+    }
+}
+
+impl From<OperationError> for StepError {
+    fn from(error: OperationError) -> Self {
+        match error {
+            OperationError::Refused { failure, .. } => Self::Failed(failure),
+            OperationError::Store(error) => Self::Store(error),
+            OperationError::NotReady(what) => Self::wait(what),
         }
     }
 }

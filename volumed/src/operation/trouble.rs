@@ -5,11 +5,23 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use volume_client::types::ConditionKind;
 
-use super::executor::{Executor, Halt, is_past_return};
-use super::step::{Context, Step, StepError};
+use super::executor::{Executor, Halt, is_beyond_undoing, is_past_return};
+use super::step::{Context, Step, StepError, with_causes};
 use super::{cloud_call, steps};
 use crate::model::{ErrorCode, Failure, JournalLine, StepState};
 use crate::store::{self, StoreError};
+
+/// How long until an obstacle is looked at again.
+const RETRY: Duration = Duration::from_secs(1);
+/// No wait is shorter, whatever a provider asks for: it would be a busy loop.
+const SHORTEST: Duration = Duration::from_millis(500);
+
+/// How long until a call in doubt can no longer land. Never nothing: a provider whose calls expire at once, and whose
+/// every call is in doubt, is not asked in a busy loop.
+pub(super) fn until_settled(until: Timestamp) -> Duration {
+    let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
+    left.max(SHORTEST)
+}
 
 impl Executor {
     /// What an error of a step means for its operation.
@@ -21,38 +33,71 @@ impl Executor {
         patience: &mut Patience,
         error: StepError,
     ) -> Result<(), Halt> {
+        let beyond_undoing = is_beyond_undoing(steps::of(cx.op.request.kind()), journal);
         match error {
-            StepError::Failed(failure) | StepError::Conflict(failure) => self.fail(cx, step, failure).await,
             StepError::Interrupted => Ok(()),
-            StepError::Store(error) => Err(error.into()),
-            StepError::InDoubt { waiting_for, until } => {
-                let volume = cx.volume.id;
-                let hint = "nothing is sent until it can no longer land; then the cloud is asked";
-                self.world
-                    .conditions
-                    .raise(volume, ConditionKind::Unknown, waiting_for.clone(), hint);
-                self.say_waiting(cx, &waiting_for).await?;
-                let left = until.duration_since(Timestamp::now());
-                // Not cut short by a wish to cancel: an opposite call must not be sent either.
-                self.sleep(Duration::try_from(left).unwrap_or_default()).await?;
-                self.world.conditions.clear(volume, ConditionKind::Unknown);
-                Ok(())
+            StepError::InDoubt { waiting_for, until } => self.doubt(cx, waiting_for, until).await,
+            // What was done cannot be taken back, so the way is forward; only the obstacle can go.
+            StepError::Failed(failure) | StepError::Conflict(failure) if beyond_undoing => {
+                self.pause(cx, &failure.message, RETRY).await
+            }
+            StepError::Failed(failure) | StepError::Conflict(failure) => self.fail(cx, step, failure).await,
+            StepError::Store(error) if !error.is_about_rows() => Err(error.into()),
+            // Another row is in the way: it may go by itself, as a mapping does whose device is gone.
+            StepError::Store(error) => {
+                let obstacle = Obstacle {
+                    what: with_causes(&error),
+                    after: RETRY,
+                    code: ErrorCode::WrongState,
+                };
+                self.wait(cx, step, journal, patience, obstacle).await
             }
             StepError::Wait { waiting_for, after } => {
-                let gave_up = patience.is_over(self.world.settings.cloud_patience);
-                if gave_up && self.may_fail(cx, step, journal).await? {
-                    let failure = Failure::new(
-                        ErrorCode::CloudUnavailable,
-                        format!("gave up waiting for {waiting_for}"),
-                    )
-                    .hint("nothing is left half-done; try again when it works");
-                    return self.fail(cx, step, failure).await;
-                }
-                self.say_waiting(cx, &waiting_for).await?;
-                self.wait_for_change(cx, after).await;
-                Ok(())
+                let obstacle = Obstacle {
+                    what: waiting_for,
+                    after,
+                    code: ErrorCode::CloudUnavailable,
+                };
+                self.wait(cx, step, journal, patience, obstacle).await
             }
         }
+    }
+
+    async fn doubt(&self, cx: &Context, waiting_for: String, until: Timestamp) -> Result<(), Halt> {
+        let volume = cx.volume.id;
+        let hint = "nothing is sent until it can no longer land; then the cloud is asked";
+        self.world
+            .conditions
+            .raise(volume, ConditionKind::Unknown, waiting_for.clone(), hint);
+        self.say_waiting(cx, &waiting_for).await?;
+        // Not cut short by a wish to cancel: an opposite call must not be sent either.
+        self.sleep(until_settled(until)).await?;
+        self.world.conditions.clear(volume, ConditionKind::Unknown);
+        Ok(())
+    }
+
+    async fn wait(
+        &self,
+        cx: &Context,
+        step: &dyn Step,
+        journal: &[JournalLine],
+        patience: &mut Patience,
+        obstacle: Obstacle,
+    ) -> Result<(), Halt> {
+        let gave_up = patience.is_over(self.world.settings.cloud_patience);
+        if gave_up && self.may_fail(cx, step, journal).await? {
+            let text = format!("gave up waiting for {}", obstacle.what);
+            let failure =
+                Failure::new(obstacle.code, text).hint("nothing is left half-done; try again when it works");
+            return self.fail(cx, step, failure).await;
+        }
+        self.pause(cx, &obstacle.what, obstacle.after).await
+    }
+
+    async fn pause(&self, cx: &Context, waiting_for: &str, after: Duration) -> Result<(), Halt> {
+        self.say_waiting(cx, waiting_for).await?;
+        self.wait_for_change(cx, after.max(SHORTEST)).await;
+        Ok(())
     }
 
     /// Whether giving up at this step leaves nothing undecided behind.
@@ -84,6 +129,15 @@ impl Executor {
             .await?;
         Ok(())
     }
+}
+
+/// What a step waits for.
+struct Obstacle {
+    what: String,
+    /// How long until it is worth asking again.
+    after: Duration,
+    /// Why the operation failed, where nobody waits any longer.
+    code: ErrorCode,
 }
 
 /// How long the present step has been waiting.

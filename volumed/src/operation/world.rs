@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use super::conditions::Conditions;
 use super::kernel::Kernel;
 use super::observer::Observer;
@@ -50,6 +52,11 @@ impl Default for Settings {
 }
 
 impl World {
+    /// How long after it was made a call can still begin to land.
+    pub(super) fn call_expiry(&self) -> SignedDuration {
+        SignedDuration::try_from(self.cloud.capabilities().call_expiry).unwrap_or(SignedDuration::MAX)
+    }
+
     /// The name that a volume of ours has in the cloud: says whose it is, and finds it when an answer was lost.
     pub(super) fn cloud_name(&self, volume: VolumeId) -> String {
         format!("vd-{}-{volume}", self.install_id)

@@ -125,17 +125,20 @@ impl Reconciler {
         let views = observe::views(&self.store, &*self.cloud, &self.feed).await?;
         let found = plan::disagreements(&views);
         let now = Timestamp::now();
-        for (volume, request) in self.note(found, now) {
+        for (volume, request) in self.note(found, &plan::undecided(&views), now) {
             self.repair(volume, request, now).await;
         }
         Ok(())
     }
 
     /// Notes what was found and returns the repairs that are due.
-    fn note(&self, found: Vec<Disagreement>, now: Timestamp) -> Vec<(Key, Repair)> {
+    ///
+    /// What was found of an undecided volume stands: a repair under way must not make its disagreement a new one, or one
+    /// that does not help would be tried again and again without a pause.
+    fn note(&self, found: Vec<Disagreement>, undecided: &[VolumeId], now: Timestamp) -> Vec<(Key, Repair)> {
         let mut standing = self.standing.lock();
         let keys: Vec<Key> = found.iter().map(Disagreement::key).collect();
-        standing.retain(|key, _| keys.contains(key));
+        standing.retain(|key, _| keys.contains(key) || key.0.is_some_and(|id| undecided.contains(&id)));
         let mut due = Vec::new();
         for disagreement in found {
             let key = disagreement.key();

@@ -91,6 +91,16 @@ impl Disagreement {
     }
 }
 
+/// The volumes of which nothing is concluded at present: what was found of them before stands.
+pub(super) fn undecided(views: &Views) -> Vec<VolumeId> {
+    views
+        .volumes
+        .iter()
+        .filter(|v| v.busy || v.kernel == KernelView::Unsettled)
+        .map(|v| v.record.id)
+        .collect()
+}
+
 /// Where the views do not agree.
 pub(super) fn disagreements(views: &Views) -> Vec<Disagreement> {
     views

@@ -22,6 +22,9 @@ pub struct MappingRecord {
     pub bound_at: Timestamp,
 }
 
+/// What [`Observation::written_sectors`] says where the kernel does not count: it never proves that nothing was written.
+pub const NOT_COUNTED: u64 = u64::MAX >> 1;
+
 /// What was observed of a device through its own descriptor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
@@ -37,7 +40,7 @@ pub struct Observation {
     pub device_path: String,
     /// Its device number, `major:minor`.
     pub devnum: String,
-    /// How many sectors had been written to it by then.
+    /// How many sectors had been written to it by then, or [`NOT_COUNTED`].
     pub written_sectors: u64,
 }
 
@@ -75,6 +78,8 @@ pub fn bind(tx: &Tx<'_>, volume: VolumeId, observed: &Observation) -> Result<Map
             return Ok(standing);
         }
         release(tx, volume, "bound anew")?;
+        // The count of writes begins anew with the new mapping; what was written under the old one is not known.
+        volumes::mark_written(tx, volume)?;
     }
     let reborn = tx.execute(
         "UPDATE mappings SET attachment_id = ?3, identity = ?4, size_bytes = ?5, device_path = ?6, devnum = ?7,
@@ -95,6 +100,8 @@ pub fn bind(tx: &Tx<'_>, volume: VolumeId, observed: &Observation) -> Result<Map
     )?;
     if reborn == 0 {
         insert(tx, volume, attachment.id, observed)?;
+    } else {
+        volumes::mark_written(tx, volume)?;
     }
     set_attached(tx, volume, attachment.id)?;
     let data = serde_json::json!({ "bound": true, "device_path": observed.device_path, "diskseq": observed.diskseq });

@@ -33,7 +33,7 @@ use tokio::sync::watch;
 pub use attachments::AttachmentRecord;
 pub use audit::AuditEntry;
 pub use calls::CallRecord;
-pub use error::StoreError;
+pub use error::{ChangeError, StoreError};
 pub use events::EventRecord;
 pub use idempotency::{Key, KeyedResource, Replay};
 pub use journal::LineRecord;
@@ -83,7 +83,7 @@ impl Store {
     pub async fn write<T, E, F>(&self, change: F) -> Result<T, E>
     where
         T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        E: ChangeError + Send + 'static,
         F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
     {
         self.inner.writer.write(change).await

@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use volume_client::types::ConditionKind;
 
 use crate::device::Pin;
-use crate::model::{AttachmentState, DeviceExpectation, ErrorCode, Failure, VolumeState};
+use crate::model::{AttachmentState, DeviceExpectation, ErrorCode, Failure, OperationKind, VolumeState};
 use crate::operation::cloud_call;
+use crate::operation::lease;
 use crate::operation::step::{Context, Step, StepError, Verdict};
+use crate::operation::steps::detach::require_unused;
 use crate::operation::world::{gone, provider_ref};
 use crate::store::{self, AuditEntry, StoreError};
 
@@ -63,6 +65,7 @@ async fn end_attachment(cx: &Context, why: &'static str) -> Result<(), StepError
             if let Some(attachment) = store::attachments::live(tx, id)? {
                 store::attachments::set_state(tx, attachment.id, AttachmentState::Detached)?;
             }
+            lease::end_all(tx, id, why)?;
             store::volumes::set_state(tx, id, VolumeState::Available)
         })
         .await?;
@@ -92,6 +95,20 @@ async fn attached_here(cx: &Context) -> Result<bool, StepError> {
     }
 }
 
+/// Notes that the volume was found attached. Unless the cloud itself said that this operation did it, somebody else may
+/// have, and written to it: then it is no longer known to read as zeroes.
+async fn note_found_attached(cx: &Context, step: &'static str) -> Result<(), StepError> {
+    if cloud_call::was_accepted(cx, step).await? {
+        return Ok(());
+    }
+    let id = cx.volume.id;
+    let noted = cx
+        .world
+        .store
+        .write(move |tx| store::volumes::mark_written(tx, id));
+    Ok(noted.await?)
+}
+
 #[async_trait]
 impl Step for CloudAttach {
     fn name(&self) -> &'static str {
@@ -99,15 +116,17 @@ impl Step for CloudAttach {
     }
 
     async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
-        Ok(match attached_here(cx).await? {
-            true => Verdict::Done("the cloud has it attached here".into()),
-            false => Verdict::NotDone,
-        })
+        if !attached_here(cx).await? {
+            return Ok(Verdict::NotDone);
+        }
+        note_found_attached(cx, self.name()).await?;
+        Ok(Verdict::Done("the cloud has it attached here".into()))
     }
 
     /// Attached here already, by whomever: that is what was asked for.
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
         if attached_here(cx).await? {
+            note_found_attached(cx, self.name()).await?;
             return Ok("the cloud had it attached here already".into());
         }
         let (of, vm) = (provider_ref(&cx.volume)?.to_owned(), cx.world.own_vm.clone());
@@ -121,18 +140,34 @@ impl Step for CloudAttach {
         Ok("the cloud attached it".into())
     }
 
-    /// Only what this operation attached is detached again.
+    /// Only what this operation attached is detached again, once nobody uses it; then its device must go, or the next
+    /// attach could take the one that is leaving for its own.
     async fn undo(&self, cx: &Context) -> Result<(), StepError> {
-        cloud_call::fence(cx, self.name()).await?;
-        if !cloud_call::was_sent(cx, self.name()).await? || !attached_here(cx).await? {
+        cloud_call::fence(cx).await?;
+        if !cloud_call::was_sent(cx, self.name()).await? {
             return Ok(());
         }
+        let seen = cx.world.in_cloud(&cx.volume).await?;
+        if seen.and_then(|volume| volume.attached_to).as_ref() != Some(&cx.world.own_vm) {
+            return require_gone(cx).await;
+        }
+        require_unused(cx).await?;
         let (of, vm) = (provider_ref(&cx.volume)?.to_owned(), cx.world.own_vm.clone());
         let cloud = &cx.world.cloud;
         cloud_call::send(cx, "cloud_unattach", |call| async move {
             cloud.detach(&call, &of, &vm).await
         })
-        .await
+        .await?;
+        require_gone(cx).await
+    }
+}
+
+async fn require_gone(cx: &Context) -> Result<(), StepError> {
+    match &cx.volume.identity {
+        Some(identity) if !cx.world.kernel.await_gone(cx, identity).await? => {
+            Err(StepError::wait("the device to go"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -260,8 +295,11 @@ impl Step for AwaitDevice {
         Ok(format!("{node} is it"))
     }
 
+    /// A pin that a live mapping stands on is kept: correlating again found nothing wrong with it.
     async fn undo(&self, cx: &Context) -> Result<(), StepError> {
-        cx.world.pins.let_go(cx.volume.id);
+        if mapped_pin(cx).await?.is_none() {
+            cx.world.pins.let_go(cx.volume.id);
+        }
         Ok(())
     }
 }
@@ -273,6 +311,11 @@ pub(super) struct Bind;
 impl Step for Bind {
     fn name(&self) -> &'static str {
         "bind"
+    }
+
+    /// From here on others are shown the device and may use it.
+    fn is_point_of_no_return(&self) -> bool {
+        true
     }
 
     async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
@@ -330,6 +373,10 @@ impl Step for Bind {
 
     async fn undo(&self, cx: &Context) -> Result<(), StepError> {
         let id = cx.volume.id;
+        // What was correlated stays attached, and a mapping that was proven when it was bound stays right.
+        if cx.op.request.kind() == OperationKind::Correlate {
+            return Ok(());
+        }
         Ok(cx
             .world
             .store

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 
-use crate::cloud::{NewVolume, ProviderVolume};
-use crate::model::VolumeState;
+use crate::cloud::{NewVolume, ProviderState, ProviderVolume};
+use crate::model::{ErrorCode, Failure, VolumeState};
 use crate::operation::cloud_call;
 use crate::operation::step::{Context, Step, StepError, Verdict};
 use crate::store::volumes::Provided;
@@ -39,15 +39,36 @@ impl Step for Reserve {
 /// The cloud has a volume of our name.
 pub(super) struct CloudCreate;
 
-/// The volume as the cloud has it under our name. Two of them were never made by us: a person must look.
+/// The volume as the cloud has it under our name. Two of them were never made by us: a person must look. One that is still
+/// being made is waited for: asking again could make a second.
 async fn made(cx: &Context) -> Result<Option<ProviderVolume>, StepError> {
+    let found = any_made(cx).await?;
+    let settled = found.iter().find(|volume| volume.state.is_settled()).cloned();
+    match (settled, found.first()) {
+        (Some(volume), _) => Ok(Some(volume)),
+        (None, None) => Ok(None),
+        (None, Some(volume)) => match &volume.state {
+            ProviderState::Unusable(why) => {
+                let text = format!("the cloud made volume {} unusable: {why}", volume.provider_ref);
+                Err(Failure::new(ErrorCode::CloudRefused, text).into())
+            }
+            state => Err(StepError::wait(format!(
+                "the cloud to finish the volume ({state:?})"
+            ))),
+        },
+    }
+}
+
+/// What the cloud has under our name, in whatever state but destroyed.
+async fn any_made(cx: &Context) -> Result<Vec<ProviderVolume>, StepError> {
     let mut found = cx
         .world
         .cloud
         .volumes_named(&cx.world.cloud_name(cx.volume.id))
         .await?;
+    found.retain(|volume| volume.state != ProviderState::Destroyed);
     found.sort_by(|a, b| a.provider_ref.cmp(&b.provider_ref));
-    Ok(found.into_iter().find(|volume| volume.state.is_settled()))
+    Ok(found)
 }
 
 #[async_trait]
@@ -78,8 +99,8 @@ impl Step for CloudCreate {
 
     /// What this operation made, and nobody was ever told of, is taken away again.
     async fn undo(&self, cx: &Context) -> Result<(), StepError> {
-        cloud_call::fence(cx, self.name()).await?;
-        if let Some(volume) = made(cx).await? {
+        cloud_call::fence(cx).await?;
+        if let Some(volume) = any_made(cx).await?.into_iter().next() {
             let cloud = &cx.world.cloud;
             let of = volume.provider_ref;
             cloud_call::send(cx, "cloud_uncreate", |call| async move {
@@ -98,6 +119,11 @@ pub(super) struct Record;
 impl Step for Record {
     fn name(&self) -> &'static str {
         "record"
+    }
+
+    /// From here on others see the volume.
+    fn is_point_of_no_return(&self) -> bool {
+        true
     }
 
     async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {

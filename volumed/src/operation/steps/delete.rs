@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::cloud::ProviderState;
-use crate::model::VolumeState;
+use crate::model::{ErrorCode, Failure, VolumeState};
 use crate::operation::cloud_call;
 use crate::operation::step::{Context, Step, StepError, Verdict};
 use crate::store::{self, AuditEntry};
@@ -73,6 +73,7 @@ impl Step for CloudDelete {
         if let Verdict::Done(seen) = self.verify(cx).await? {
             return Ok(seen);
         }
+        require_no_device(cx).await?;
         let of = cx.volume.provider_ref.clone().unwrap_or_default();
         let cloud = &cx.world.cloud;
         cloud_call::send(cx, self.name(), |call| async move {
@@ -83,8 +84,30 @@ impl Step for CloudDelete {
     }
 
     async fn undo(&self, cx: &Context) -> Result<(), StepError> {
-        cloud_call::fence(cx, self.name()).await
+        cloud_call::fence(cx).await
     }
+}
+
+/// That no device of this machine carries the volume's identity, whatever the cloud says: somebody may be using it.
+pub(super) async fn require_no_device(cx: &Context) -> Result<(), StepError> {
+    let Some(identity) = &cx.volume.identity else {
+        return Ok(());
+    };
+    if cx.world.kernel.await_gone(cx, identity).await? {
+        return Ok(());
+    }
+    let nodes = cx.world.kernel.carriers(identity).await?;
+    // What kept us waiting may be another disk that does not settle.
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "the device of volume {} is still here as {}, though it is recorded as detached",
+        cx.volume.id,
+        nodes.join(", ")
+    );
+    let hint = "`volumectl devices` shows it; end what holds it, or attach the volume and detach it again";
+    Err(Failure::new(ErrorCode::DeviceBusy, text).hint(hint).into())
 }
 
 /// The row is a tombstone.

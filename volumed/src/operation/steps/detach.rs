@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use volume_client::types::ConditionKind;
 
-use crate::model::{AttachmentState, ErrorCode, Failure, VolumeState};
+use crate::model::{AttachmentState, ErrorCode, Failure, VolumeId, VolumeState};
+use crate::operation::OperationError;
 use crate::operation::cloud_call;
 use crate::operation::lease;
 use crate::operation::step::{Context, Step, StepError, Verdict};
-use crate::operation::world::{gone, provider_ref};
-use crate::store::{self, AuditEntry, StoreError};
+use crate::operation::world::provider_ref;
+use crate::store::{self, AuditEntry, StoreError, Tx};
 
 /// The device is no longer handed out.
 pub(super) struct Reserve;
@@ -34,27 +35,40 @@ impl Step for Reserve {
 
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
         lease::lapse_expired(&cx.world, &cx.volume).await?;
-        set(cx, VolumeState::Detaching, AttachmentState::Detaching).await?;
+        let id = cx.volume.id;
+        let begun = cx.world.store.write(move |tx| {
+            lease::require_none(tx, id)?;
+            Ok::<_, OperationError>(set_states(
+                tx,
+                id,
+                VolumeState::Detaching,
+                AttachmentState::Detaching,
+            )?)
+        });
+        begun.await?;
         Ok("no longer handed out".into())
     }
 
     async fn undo(&self, cx: &Context) -> Result<(), StepError> {
-        set(cx, VolumeState::InUse, AttachmentState::Attached).await
+        let id = cx.volume.id;
+        let back = cx
+            .world
+            .store
+            .write(move |tx| set_states(tx, id, VolumeState::InUse, AttachmentState::Attached));
+        Ok(back.await?)
     }
 }
 
-async fn set(cx: &Context, volume: VolumeState, attachment: AttachmentState) -> Result<(), StepError> {
-    let id = cx.volume.id;
-    cx.world
-        .store
-        .write(move |tx| {
-            if let Some(live) = store::attachments::live(tx, id)? {
-                store::attachments::set_state(tx, live.id, attachment)?;
-            }
-            store::volumes::set_state(tx, id, volume)
-        })
-        .await?;
-    Ok(())
+fn set_states(
+    tx: &Tx<'_>,
+    id: VolumeId,
+    volume: VolumeState,
+    attachment: AttachmentState,
+) -> Result<(), StoreError> {
+    if let Some(live) = store::attachments::live(tx, id)? {
+        store::attachments::set_state(tx, live.id, attachment)?;
+    }
+    store::volumes::set_state(tx, id, volume)
 }
 
 /// Nobody uses the device, and everything written to it has reached the volume.
@@ -71,16 +85,12 @@ impl Step for Quiesce {
     }
 
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
+        // A device that could not be held again after a restart may be in use all the same.
+        require_unused(cx).await?;
         let Some(pin) = cx.world.pins.of(cx.volume.id) else {
-            return Ok("no device is held; there is nothing to quiesce".into());
+            return Ok("no device is held, and nobody uses one".into());
         };
         let node = pin.node().display().to_string();
-        let uses = cx.world.kernel.uses(&pin).await?;
-        if !uses.is_empty() {
-            let text = format!("{node} of volume {} is in use: {}", cx.volume.id, uses.join(", "));
-            let hint = "end these uses, then detach again";
-            return Err(Failure::new(ErrorCode::DeviceBusy, text).hint(hint).into());
-        }
         cx.world.kernel.flush(pin.clone()).await?;
         note_writes(cx, pin.devnum()).await?;
         Ok(format!("nobody uses {node}, and it is flushed"))
@@ -89,6 +99,24 @@ impl Step for Quiesce {
     async fn undo(&self, _cx: &Context) -> Result<(), StepError> {
         Ok(())
     }
+}
+
+/// That nobody uses a device of the volume's identity.
+pub(super) async fn require_unused(cx: &Context) -> Result<(), StepError> {
+    let Some(identity) = &cx.volume.identity else {
+        return Ok(());
+    };
+    let uses = cx.world.kernel.uses(identity).await?;
+    if uses.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "the device of volume {} is in use: {}",
+        cx.volume.id,
+        uses.join(", ")
+    );
+    let hint = "end these uses, then try again";
+    Err(Failure::new(ErrorCode::DeviceBusy, text).hint(hint).into())
 }
 
 /// Where the device was written to since it was bound, the volume is no longer known to read as zeroes.
@@ -123,26 +151,24 @@ impl Step for CloudDetach {
         true
     }
 
+    /// Deleted, or attached to another VM by somebody: then it is not attached here, which is what was asked for.
     async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
-        let seen = cx
-            .world
-            .in_cloud(&cx.volume)
-            .await?
-            .ok_or_else(|| gone(&cx.volume))?;
-        match seen.attached_to {
-            None => Ok(Verdict::Done("the cloud has it attached to nothing".into())),
-            Some(vm) if vm == cx.world.own_vm => Ok(Verdict::NotDone),
-            Some(vm) => {
-                let text = format!("volume {} is attached to VM `{vm}` in the cloud", cx.volume.id);
-                Err(Failure::new(ErrorCode::AttachedElsewhere, text).into())
-            }
-        }
+        let Some(seen) = cx.world.in_cloud(&cx.volume).await? else {
+            return Ok(Verdict::Done("the cloud no longer has it".into()));
+        };
+        Ok(match seen.attached_to {
+            None => Verdict::Done("the cloud has it attached to nothing".into()),
+            Some(vm) if vm == cx.world.own_vm => Verdict::NotDone,
+            Some(vm) => Verdict::Done(format!("the cloud has it attached to VM `{vm}`, not here")),
+        })
     }
 
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
         if let Verdict::Done(seen) = self.verify(cx).await? {
             return Ok(seen);
         }
+        // Since it was quiesced there may have been a restart, and hours.
+        require_unused(cx).await?;
         let (of, vm) = (provider_ref(&cx.volume)?.to_owned(), cx.world.own_vm.clone());
         let cloud = &cx.world.cloud;
         cloud_call::send(cx, self.name(), |call| async move {
@@ -153,7 +179,7 @@ impl Step for CloudDetach {
     }
 
     async fn undo(&self, cx: &Context) -> Result<(), StepError> {
-        cloud_call::fence(cx, self.name()).await
+        cloud_call::fence(cx).await
     }
 }
 
@@ -226,6 +252,8 @@ impl Step for AwaitGone {
         let Some(identity) = &cx.volume.identity else {
             return Ok("it never had a device".into());
         };
+        // Whoever asked for the device just before may have held it anew.
+        cx.world.pins.let_go(cx.volume.id);
         if cx.world.kernel.await_gone(cx, identity).await? {
             cx.world
                 .conditions

@@ -1,8 +1,11 @@
 //! Making a volume larger: marked, grown in the cloud, seen grown by the kernel, recorded.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
+use volume_client::types::ConditionKind;
 
 use crate::model::{Bytes, DeviceExpectation, ErrorCode, Failure, Request, VolumeState};
+use crate::operation::OperationError;
 use crate::operation::cloud_call;
 use crate::operation::lease;
 use crate::operation::step::{Context, Step, StepError, Verdict};
@@ -40,7 +43,10 @@ impl Step for Reserve {
         let id = cx.volume.id;
         cx.world
             .store
-            .write(move |tx| store::volumes::set_state(tx, id, VolumeState::Extending))
+            .write(move |tx| {
+                lease::require_none(tx, id)?;
+                Ok::<_, OperationError>(store::volumes::set_state(tx, id, VolumeState::Extending)?)
+            })
             .await?;
         Ok("marked".into())
     }
@@ -103,7 +109,7 @@ impl Step for CloudResize {
     }
 
     async fn undo(&self, cx: &Context) -> Result<(), StepError> {
-        cloud_call::fence(cx, self.name()).await
+        cloud_call::fence(cx).await
     }
 }
 
@@ -136,13 +142,35 @@ impl Step for AwaitSize {
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
         match self.verify(cx).await? {
             Verdict::Done(seen) => Ok(seen),
-            Verdict::NotDone => Err(StepError::wait(format!("the kernel to see {}", target(cx)?))),
+            Verdict::NotDone => late(cx, self.name()).await,
         }
     }
 
     async fn undo(&self, _cx: &Context) -> Result<(), StepError> {
         Ok(())
     }
+}
+
+/// The cloud has grown the volume, the kernel has not noticed. Waited for within bounds: some hypervisors never tell, and
+/// then only a detach helps, which must not be kept waiting by this.
+async fn late(cx: &Context, step: &'static str) -> Result<String, StepError> {
+    let (id, size) = (cx.op.id, target(cx)?);
+    let lines = cx
+        .world
+        .store
+        .read(move |conn| store::journal::read(conn, id))
+        .await?;
+    let began = lines.iter().find(|record| record.line.step == step);
+    let waited = began.map(|record| Timestamp::now().duration_since(record.at).unsigned_abs());
+    if waited.is_none_or(|waited| waited < cx.world.settings.attach_timeout) {
+        return Err(StepError::wait(format!("the kernel to see {size}")));
+    }
+    let text = format!("the cloud has grown the volume to {size}, but its device has not followed");
+    let hint = "detach the volume and attach it again";
+    cx.world
+        .conditions
+        .raise(cx.volume.id, ConditionKind::SizeMismatch, text.clone(), hint);
+    Ok(text)
 }
 
 /// The new size is recorded.

@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 
-use crate::cloud::ProviderSnapshot;
-use crate::model::{ErrorCode, Failure, Request, SnapshotId, SnapshotState};
+use crate::cloud::{CloudError, ProviderSnapshot};
+use crate::model::{ErrorCode, Failure, Request, SnapshotId, SnapshotState, VolumeState};
 use crate::operation::cloud_call;
 use crate::operation::step::{Context, Step, StepError, Verdict};
-use crate::operation::world::{gone, provider_ref};
+use crate::operation::steps::delete::require_no_device;
+use crate::operation::world::provider_ref;
 use crate::store::volumes::Provided;
 use crate::store::{self, SnapshotRecord};
 
@@ -42,7 +43,12 @@ async fn record_of(cx: &Context) -> Result<SnapshotRecord, StepError> {
 async fn in_cloud(cx: &Context) -> Result<Option<ProviderSnapshot>, StepError> {
     let name = snapshot_id(cx)?.to_string();
     let of = provider_ref(&cx.volume)?;
-    let found = cx.world.cloud.snapshots(of).await?;
+    let found = match cx.world.cloud.snapshots(of).await {
+        Ok(found) => found,
+        // With the volume its snapshots are gone.
+        Err(CloudError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
     Ok(found.into_iter().find(|snapshot| snapshot.name == name))
 }
 
@@ -83,6 +89,16 @@ impl Step for Flush {
 
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
         match cx.world.pins.of(cx.volume.id) {
+            None if cx.volume.state == VolumeState::InUse => {
+                let text = format!(
+                    "the device of volume {} is not held: what was written to it may not be in the snapshot",
+                    cx.volume.id
+                );
+                let hint = "`volumectl correlate` binds it anew";
+                Err(Failure::new(ErrorCode::DeviceUnverifiable, text)
+                    .hint(hint)
+                    .into())
+            }
             None => Ok("not attached".into()),
             Some(pin) => cx
                 .world
@@ -129,7 +145,7 @@ impl Step for CloudTake {
     }
 
     async fn undo(&self, cx: &Context) -> Result<(), StepError> {
-        cloud_call::fence(cx, self.name()).await?;
+        cloud_call::fence(cx).await?;
         remove(cx, "cloud_unsnapshot").await
     }
 }
@@ -200,6 +216,7 @@ impl Step for CloudRevert {
 
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
         let snapshot = record_of(cx).await?;
+        require_no_device(cx).await?;
         let of = provider_ref(&cx.volume)?.to_owned();
         let to = snapshot.snapshot_ref.unwrap_or_default();
         let cloud = &cx.world.cloud;
@@ -210,8 +227,13 @@ impl Step for CloudRevert {
         Ok(format!("put back to `{}`", snapshot.name))
     }
 
+    /// A call that was given up may have had its effect: what the volume is now is recorded in any case.
     async fn undo(&self, cx: &Context) -> Result<(), StepError> {
-        cloud_call::fence(cx, self.name()).await
+        cloud_call::fence(cx).await?;
+        if cloud_call::was_sent(cx, self.name()).await? {
+            record_as_it_is(cx).await?;
+        }
+        Ok(())
     }
 }
 
@@ -229,16 +251,26 @@ impl Step for RecordReverted {
     }
 
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
-        let now = cx
-            .world
-            .in_cloud(&cx.volume)
-            .await?
-            .ok_or_else(|| gone(&cx.volume))?;
-        let (id, fresh_zero) = (cx.volume.id, cx.volume.fresh_zero);
-        let detail = now.size.to_string();
-        cx.world
-            .store
-            .write(move |tx| {
+        record_as_it_is(cx).await
+    }
+
+    async fn undo(&self, _cx: &Context) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+/// Records size and identity as the cloud tells them, and that content may have changed.
+async fn record_as_it_is(cx: &Context) -> Result<String, StepError> {
+    let now = cx.world.in_cloud(&cx.volume).await?;
+    let (id, fresh_zero) = (cx.volume.id, cx.volume.fresh_zero);
+    let detail = now.as_ref().map_or_else(
+        || "the cloud no longer has the volume".into(),
+        |v| v.size.to_string(),
+    );
+    cx.world
+        .store
+        .write(move |tx| {
+            if let Some(now) = &now {
                 let provided = Provided {
                     provider_ref: &now.provider_ref,
                     identity: now.identity.as_ref(),
@@ -246,15 +278,11 @@ impl Step for RecordReverted {
                     fresh_zero,
                 };
                 store::volumes::set_provided(tx, id, &provided)?;
-                store::volumes::mark_written(tx, id)
-            })
-            .await?;
-        Ok(detail)
-    }
-
-    async fn undo(&self, _cx: &Context) -> Result<(), StepError> {
-        Ok(())
-    }
+            }
+            store::volumes::mark_written(tx, id)
+        })
+        .await?;
+    Ok(detail)
 }
 
 /// The snapshot is marked as being deleted.
@@ -315,7 +343,7 @@ impl Step for CloudDelete {
     }
 
     async fn undo(&self, cx: &Context) -> Result<(), StepError> {
-        cloud_call::fence(cx, self.name()).await
+        cloud_call::fence(cx).await
     }
 }
 
