@@ -93,7 +93,7 @@ async fn an_exporter_that_is_killed_fails_the_copy_and_the_next_one_completes() 
     let Some(bench) = Bench::started().await else {
         return;
     };
-    let raw = bench.full_disk("disk.raw", SIZE as usize);
+    let raw = bench.full_disk("disk.raw", SIZE);
     let arguments = via(&bench, "qemu-storage-daemon");
     let image = raw.to_str().unwrap();
     let mut engine = bench.start("one", &with(&[image, "--rate", "4MiB"], &arguments));
@@ -110,7 +110,7 @@ async fn what_a_killed_engine_published_is_withdrawn_by_the_next() {
     let Some(bench) = Bench::started().await else {
         return;
     };
-    let raw = bench.full_disk("disk.raw", SIZE as usize);
+    let raw = bench.full_disk("disk.raw", SIZE);
     let arguments = via(&bench, "qemu-storage-daemon");
     let image = raw.to_str().unwrap();
     let mut engine = bench.start("killed", &with(&[image, "--rate", "4MiB"], &arguments));

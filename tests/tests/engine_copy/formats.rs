@@ -1,6 +1,6 @@
 //! Every kind of source ends up as an equal volume, and is reported as what it was.
 
-use super::images::{Member, SIZE};
+use super::images::{FOREIGN, Member, SIZE};
 use super::support::{BUFFER, Bench};
 use std::fs;
 use std::path::Path;
@@ -102,11 +102,22 @@ async fn exports_of_other_servers_are_sources() {
         return;
     };
     let raw = bench.disk("disk.raw");
-    let socket = bench.path("foreign.sock");
-    let _server = bench.foreign_server(&raw, &["--socket", text(&socket)]).await;
-    let uri = format!("nbd+unix:///there?socket={}", text(&socket));
-    bench.copied(&[&uri, "--vm", "unix"]).await;
-    bench.assert_holds(&bench.volume().await, &raw).await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let socket = bench.path(FOREIGN);
+    for (port, uri) in [
+        (None, format!("nbd+unix:///there?socket={}", text(&socket))),
+        (Some(port), format!("nbd://127.0.0.1:{port}/there")),
+    ] {
+        let _server = bench.foreign_server(&raw, port).await;
+        let ended = bench.copied(&[&uri]).await;
+        assert_eq!(ended.disk(0)["disk_id"], uri);
+        let volumes = bench.volumes().await;
+        let id = &ended.disk(0)["volume_id"];
+        let volume = volumes.iter().find(|v| *id == v.id.to_string()).unwrap();
+        bench.assert_holds(volume, &raw).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +132,7 @@ async fn a_finished_copy_is_kept_unless_told_otherwise() {
     assert_eq!(first.size_bytes, (SIZE + 5_000_000_000).next_multiple_of(1 << 20));
     let refused = bench.refused(&[image], "holds a finished copy").await;
     assert!(refused.report["hint"].as_str().unwrap().contains("--overwrite"));
-    let raw = bench.full_disk("other.raw", SIZE as usize);
+    let raw = bench.full_disk("other.raw", SIZE);
     fs::rename(&raw, image).unwrap();
     let again = bench.copied(&[image, "--overwrite"]).await;
     assert_eq!(again.disk(0)["reused"], true);

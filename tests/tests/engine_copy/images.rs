@@ -9,6 +9,8 @@ use whole_system_tests::{run, wait_until};
 
 use super::support::{Bench, PATIENCE};
 
+/// The socket of somebody else's server.
+pub(crate) const FOREIGN: &str = "foreign.sock";
 /// A size that is no whole number of MiB, nor of volumes' granules.
 pub(crate) const SIZE: u64 = (16 << 20) + (512 << 10);
 
@@ -32,9 +34,9 @@ impl Bench {
     }
 
     /// A raw disk without any zero, so that its whole size must be moved.
-    pub(crate) fn full_disk(&self, name: &str, size: usize) -> PathBuf {
+    pub(crate) fn full_disk(&self, name: &str, size: u64) -> PathBuf {
         let path = self.path(name);
-        fs::write(&path, noise(size, 3)).unwrap();
+        fs::write(&path, noise(usize::try_from(size).unwrap(), 3)).unwrap();
         path
     }
 
@@ -62,9 +64,13 @@ impl Bench {
         path
     }
 
-    /// Serves `raw` as somebody else's NBD server does.
-    pub(crate) async fn foreign_server(&self, raw: &Path, arguments: &[&str]) -> ForeignServer {
-        let socket = self.path("foreign.sock");
+    /// Serves `raw` as `there`, as somebody else's NBD server does: on TCP, or on the socket `foreign.sock`.
+    pub(crate) async fn foreign_server(&self, raw: &Path, port: Option<u16>) -> ForeignServer {
+        let socket = self.path(FOREIGN);
+        let arguments = match port {
+            Some(port) => vec!["--bind=127.0.0.1".to_owned(), format!("--port={port}")],
+            None => vec![format!("--socket={}", socket.display())],
+        };
         let child = Command::new("qemu-nbd")
             .args([
                 "--persistent",
@@ -81,12 +87,11 @@ impl Bench {
             .spawn()
             .expect("qemu-nbd can be started");
         let server = ForeignServer(child);
-        if arguments.contains(&"--socket") {
-            wait_until("the NBD server", PATIENCE, async || {
-                std::os::unix::net::UnixStream::connect(&socket).ok()
-            })
-            .await;
-        }
+        wait_until("the NBD server", PATIENCE, async || match port {
+            Some(port) => std::net::TcpStream::connect(("127.0.0.1", port)).map(drop).ok(),
+            None => std::os::unix::net::UnixStream::connect(&socket).map(drop).ok(),
+        })
+        .await;
         server
     }
 }

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::images::SIZE;
+use super::images::{FOREIGN, SIZE};
 use super::support::Bench;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -10,7 +10,7 @@ async fn an_engine_that_is_stopped_gives_all_back_and_the_next_one_completes() {
     let Some(bench) = Bench::started().await else {
         return;
     };
-    let raw = bench.full_disk("disk.raw", SIZE as usize);
+    let raw = bench.full_disk("disk.raw", SIZE);
     let image = raw.to_str().unwrap();
     // At once, while opening, while provisioning, and while copying.
     let moments = [
@@ -37,7 +37,7 @@ async fn after_an_engine_was_killed_the_next_one_completes() {
     let Some(bench) = Bench::started().await else {
         return;
     };
-    let raw = bench.full_disk("disk.raw", SIZE as usize);
+    let raw = bench.full_disk("disk.raw", SIZE);
     let image = raw.to_str().unwrap();
     let mut engine = bench.start("killed", &[image, "--rate", "4MiB"]);
     engine.says("verified").await;
@@ -59,7 +59,7 @@ async fn a_volume_that_another_engine_copies_into_is_refused_and_left_alone() {
     let Some(bench) = Bench::started().await else {
         return;
     };
-    let raw = bench.full_disk("disk.raw", SIZE as usize);
+    let raw = bench.full_disk("disk.raw", SIZE);
     let image = raw.to_str().unwrap();
     let mut first = bench.start("first", &[image, "--rate", "2MiB"]);
     first.says("verified").await;
@@ -76,7 +76,7 @@ async fn a_daemon_that_is_killed_and_started_again_is_not_noticed() {
     let Some(mut bench) = Bench::started().await else {
         return;
     };
-    let raw = bench.full_disk("disk.raw", SIZE as usize);
+    let raw = bench.full_disk("disk.raw", SIZE);
     let mut engine = bench.start("one", &[raw.to_str().unwrap(), "--rate", "8MiB"]);
     engine.says("verified").await;
     bench.appliance.kill().await;
@@ -92,10 +92,10 @@ async fn a_source_that_dies_fails_the_copy() {
     let Some(bench) = Bench::started().await else {
         return;
     };
-    let raw = bench.full_disk("disk.raw", SIZE as usize);
-    let socket = bench.path("foreign.sock");
+    let raw = bench.full_disk("disk.raw", SIZE);
+    let socket = bench.path(FOREIGN);
     let path = socket.to_str().unwrap();
-    let mut server = bench.foreign_server(&raw, &["--socket", path]).await;
+    let mut server = bench.foreign_server(&raw, None).await;
     let uri = format!("nbd+unix:///there?socket={path}");
     let mut engine = bench.start("one", &[&uri, "--rate", "4MiB"]);
     engine.says("verified").await;

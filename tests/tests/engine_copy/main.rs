@@ -2,6 +2,8 @@
 //!
 //! After each copy, however it ended, nothing may be left but volumes that are attached to nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod exports;
 mod formats;
 mod images;

@@ -186,7 +186,8 @@ async fn a_device_that_is_held_or_mounted() {
     let node = bench.appliance.attach(volume.id).await.device_path;
     {
         let _holder = StackedLoop::over(&node);
-        bench.copy(&[image, "--vm", "m"]).await.assert_failed("in use");
+        let ended = bench.copy(&[image, "--vm", "m", "--overwrite"]).await;
+        ended.assert_failed("in use");
     }
     fs::write(&node, fs::read(&raw).unwrap()).unwrap();
     {
@@ -210,7 +211,7 @@ async fn a_place_that_is_full() {
     appliance.setup.local_root = small.point().join("cloud");
     appliance.start().await;
     let bench = Bench::beside(appliance);
-    let raw = bench.full_disk("disk.raw", SIZE as usize);
+    let raw = bench.full_disk("disk.raw", SIZE);
     let refused = bench.refused(&[raw.to_str().unwrap()], "cannot copy disk").await;
     assert!(
         refused.report["hint"].as_str().unwrap().contains("room"),
