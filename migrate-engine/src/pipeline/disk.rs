@@ -12,7 +12,7 @@ use crate::block::{BlockRead, Cancel, NbdExport};
 use crate::config::Afterwards;
 use crate::model::{DigestReport, DiskReport, Route, Size};
 use crate::source::{ServedDisk, SourceDisk};
-use crate::store::{CopyEnd, Standing};
+use crate::store::{Attachment, CopyEnd, DiskRow};
 use crate::target::{self, Exports, TargetError, Wanted, stopped};
 use crate::transfer::{self, RateLimit, VerifyReport};
 
@@ -90,8 +90,13 @@ impl Job<'_> {
         let place = self.copier.place(self.machine, self.source, capacity).await?;
         let volume = self.provision(&place, capacity).await?;
         let store = &self.copier.store;
-        let Place { key, .. } = &place;
-        let record = store.begin_disk(self.copy, &volume.id.to_string(), &key.vm, &key.disk)?;
+        let record = store.begin_disk(&DiskRow {
+            copy: self.copy,
+            volume: &volume.id.to_string(),
+            vm: &place.key.vm,
+            disk: &place.key.disk,
+            attachment: place.attachment(),
+        })?;
         let moved = self.attach_and_move(served, &volume, &place).await;
         let end = end_of(&moved, |(moved, _)| Some(moved.copy.digest.root().to_string()));
         let recorded = store.end_disk(record, &end);
@@ -138,8 +143,7 @@ impl Job<'_> {
         };
         let stays = match &moved {
             Ok(_) => self.copier.settings.afterwards == Afterwards::StayAttached,
-            // What a run of ours that was killed has attached is ours; what somebody else attached is not.
-            Err(error) => error.is_leased() || (was_attached && place.standing != Standing::Unfinished),
+            Err(error) => error.is_leased() || place.attachment() == Attachment::Theirs,
         };
         if stays {
             return moved;

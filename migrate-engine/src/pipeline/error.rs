@@ -147,13 +147,13 @@ impl PipelineError {
             Self::Target(error) => error.hint(),
             Self::Export(error) => error.hint(),
             Self::Occupied { .. } => Some("--overwrite writes over it".to_owned()),
-            Self::Transfer {
-                server: Some(words), ..
-            } if !words.trim().is_empty() => Some(format!("the source's server said: {}", words.trim())),
             Self::Transfer { source, .. } if is_of_target(source) => Some(
                 "is there room left where the volume is stored? The kernel's log (`dmesg`) may tell more"
                     .to_owned(),
             ),
+            Self::Transfer {
+                server: Some(words), ..
+            } => last_words(words).map(|words| format!("the source's server said: {words}")),
             _ => None,
         }
     }
@@ -165,4 +165,10 @@ fn is_of_target(error: &TransferError) -> bool {
         error,
         TransferError::Write { .. } | TransferError::Zero { .. } | TransferError::Flush { .. }
     )
+}
+
+/// What a server said last, without its complaints about our leaving.
+fn last_words(words: &str) -> Option<&str> {
+    let own = |line: &&str| !line.trim().is_empty() && !line.contains("Disconnect client");
+    words.lines().rev().find(own).map(str::trim)
 }

@@ -1,13 +1,13 @@
 //! Which volume a disk goes to, decided before anything is changed.
 
-use volume_client::types::{SourceDisk as SourceKey, Volume};
+use volume_client::types::{SourceDisk as SourceKey, Volume, VolumeState};
 
 use super::machine::Copier;
 use super::{PipelineError, names};
 use crate::config::Existing;
 use crate::model::{Size, volume_size};
 use crate::source::SourceDisk;
-use crate::store::Standing;
+use crate::store::{Attachment, Standing};
 use crate::target::Volumes;
 
 /// The place of one disk.
@@ -20,6 +20,21 @@ pub(super) struct Place {
     pub(super) volume: Option<Volume>,
     /// What is known of that volume.
     pub(super) standing: Standing,
+}
+
+impl Place {
+    /// Whose the volume's attachment is: what a run of ours that was killed has attached is ours.
+    pub(super) fn attachment(&self) -> Attachment {
+        let in_use = self
+            .volume
+            .as_ref()
+            .is_some_and(|v| v.state == VolumeState::InUse);
+        match self.standing {
+            Standing::Unfinished(Attachment::Ours) => Attachment::Ours,
+            _ if in_use => Attachment::Theirs,
+            _ => Attachment::Ours,
+        }
+    }
 }
 
 impl Copier {
@@ -79,7 +94,7 @@ impl Copier {
 fn occupied(volume: &Volume, standing: Standing) -> Option<&'static str> {
     match standing {
         Standing::Finished => Some("holds a finished copy of it"),
-        Standing::Unfinished => None,
+        Standing::Unfinished(_) => None,
         Standing::Unknown if volume.known_zero => None,
         Standing::Unknown => Some("holds something that this engine has no record of"),
     }

@@ -22,13 +22,37 @@ pub enum CopyEnd {
     Cancelled,
 }
 
+/// Whose a volume's attachment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attachment {
+    /// A run of the engine made it, and gives it back.
+    Ours,
+    /// Somebody else did, before the engine came.
+    Theirs,
+}
+
+/// A disk that is about to be copied.
+#[derive(Debug, Clone, Copy)]
+pub struct DiskRow<'a> {
+    /// The record of its machine's copy.
+    pub copy: i64,
+    /// The volume.
+    pub volume: &'a str,
+    /// By what the daemon knows the machine.
+    pub vm: &'a str,
+    /// By what the daemon knows the disk.
+    pub disk: &'a str,
+    /// Whose the volume's attachment is.
+    pub attachment: Attachment,
+}
+
 /// What the latest copy into a volume makes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// This engine never copied into it.
     Unknown,
-    /// A copy of this disk, or of its machine, has not been completed.
-    Unfinished,
+    /// A copy of this disk, or of its machine, has not been completed; whose the attachment was.
+    Unfinished(Attachment),
     /// Disk and machine were copied.
     Finished,
 }
@@ -70,16 +94,20 @@ impl Store {
         Ok(())
     }
 
-    /// Records that a disk of the machine's copy `copy` is about to be copied into a volume, and returns the record's id.
+    /// Records that a disk is about to be copied into a volume, and returns the record's id.
     ///
     /// # Errors
     /// Where the record cannot be made durable: then nothing is to be written.
-    pub fn begin_disk(&self, copy: i64, volume: &str, vm: &str, disk: &str) -> Result<i64, StoreError> {
+    pub fn begin_disk(&self, row: &DiskRow<'_>) -> Result<i64, StoreError> {
+        let attachment = match row.attachment {
+            Attachment::Ours => "ours",
+            Attachment::Theirs => "theirs",
+        };
         let conn = self.conn.lock();
         conn.execute(
-            "INSERT INTO disk_copies (copy_id, volume_id, source_vm, source_disk, status, started_at)
-             VALUES (?1, ?2, ?3, ?4, 'running', ?5)",
-            params![copy, volume, vm, disk, Timestamp::now().to_string()],
+            "INSERT INTO disk_copies (copy_id, volume_id, source_vm, source_disk, attachment, status, started_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6)",
+            params![row.copy, row.volume, row.vm, row.disk, attachment, Timestamp::now().to_string()],
         )?;
         Ok(conn.last_insert_rowid())
     }
@@ -102,18 +130,19 @@ impl Store {
     /// # Errors
     /// Where the records cannot be read.
     pub fn standing(&self, volume: &str) -> Result<Standing, StoreError> {
-        let sql = "SELECT d.status = 'completed' AND c.status = 'completed'
+        let sql = "SELECT d.status = 'completed' AND c.status = 'completed', d.attachment = 'ours'
                    FROM disk_copies d JOIN copies c ON c.id = d.copy_id
                    WHERE d.volume_id = ?1 ORDER BY d.id DESC LIMIT 1";
-        let finished = self
+        let latest = self
             .conn
             .lock()
-            .query_row(sql, [volume], |r| r.get(0))
+            .query_row(sql, [volume], |r| Ok((r.get(0)?, r.get(1)?)))
             .optional()?;
-        Ok(match finished {
+        Ok(match latest {
             None => Standing::Unknown,
-            Some(true) => Standing::Finished,
-            Some(false) => Standing::Unfinished,
+            Some((true, _)) => Standing::Finished,
+            Some((false, true)) => Standing::Unfinished(Attachment::Ours),
+            Some((false, false)) => Standing::Unfinished(Attachment::Theirs),
         })
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
 
-pub use copies::{CopyEnd, Standing};
+pub use copies::{Attachment, CopyEnd, DiskRow, Standing};
 pub use exports::ExportRow;
 pub use run::{DeadRun, Run, RunError};
 

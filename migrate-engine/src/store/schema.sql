@@ -18,6 +18,8 @@ CREATE TABLE disk_copies (
     volume_id    TEXT NOT NULL,
     source_vm    TEXT NOT NULL,
     source_disk  TEXT NOT NULL,
+    -- Who attached the volume: what a run of ours attached is detached by the next, should that run be killed.
+    attachment   TEXT NOT NULL CHECK (attachment IN ('ours', 'theirs')),
     status       TEXT NOT NULL CHECK (status IN ('running', 'completed', 'failed', 'cancelled')),
     digest       TEXT,
     error        TEXT,

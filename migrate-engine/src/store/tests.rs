@@ -15,20 +15,36 @@ fn completed() -> CopyEnd {
 #[test]
 fn a_disk_is_finished_only_with_its_machine() {
     let dir = tempfile::tempdir().unwrap();
+    let row = |copy| DiskRow {
+        copy,
+        volume: "v",
+        vm: "vm",
+        disk: "disk",
+        attachment: Attachment::Ours,
+    };
     let before = store(dir.path());
     assert_eq!(before.standing("v").unwrap(), Standing::Unknown);
     let machine = before.begin_machine("s", "vm").unwrap();
-    let disk = before.begin_disk(machine, "v", "vm", "disk").unwrap();
-    assert_eq!(before.standing("v").unwrap(), Standing::Unfinished);
+    let disk = before.begin_disk(&row(machine)).unwrap();
+    assert_eq!(
+        before.standing("v").unwrap(),
+        Standing::Unfinished(Attachment::Ours)
+    );
     before.end_disk(disk, &completed()).unwrap();
-    assert_eq!(before.standing("v").unwrap(), Standing::Unfinished);
+    assert_eq!(
+        before.standing("v").unwrap(),
+        Standing::Unfinished(Attachment::Ours)
+    );
     before.end_machine(machine, &completed()).unwrap();
     drop(before);
     let after = store(dir.path());
     assert_eq!(after.standing("v").unwrap(), Standing::Finished);
     let again = after.begin_machine("s", "vm").unwrap();
-    after.begin_disk(again, "v", "vm", "disk").unwrap();
-    assert_eq!(after.standing("v").unwrap(), Standing::Unfinished);
+    after.begin_disk(&row(again)).unwrap();
+    assert_eq!(
+        after.standing("v").unwrap(),
+        Standing::Unfinished(Attachment::Ours)
+    );
 }
 
 #[test]
