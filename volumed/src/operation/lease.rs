@@ -207,11 +207,7 @@ fn leasable(tx: &Tx<'_>, id: VolumeId, generation: u64) -> Result<VolumeRecord, 
 }
 
 /// That the volume is still bound to the very device that was verified.
-pub(super) fn still_bound(
-    tx: &Tx<'_>,
-    id: VolumeId,
-    verified: &Observation,
-) -> Result<(), OperationError> {
+pub(super) fn still_bound(tx: &Tx<'_>, id: VolumeId, verified: &Observation) -> Result<(), OperationError> {
     let fits = |bound: &Observation| {
         (&bound.boot_id, bound.diskseq, &bound.devnum)
             == (&verified.boot_id, verified.diskseq, &verified.devnum)
@@ -221,7 +217,9 @@ pub(super) fn still_bound(
         return Ok(());
     }
     let text = format!("volume {id} was bound anew while its device was verified");
-    Err(Failure::new(ErrorCode::DeviceChanged, text).hint("ask again").into())
+    Err(Failure::new(ErrorCode::DeviceChanged, text)
+        .hint("ask again")
+        .into())
 }
 
 /// That nobody holds a lease on the volume, for a change that ends its use; asked in the transaction that begins it.
@@ -257,8 +255,7 @@ fn is_known_zero(tx: &Tx<'_>, volume: &VolumeRecord, observed: &Observation) -> 
     // Without an incarnation, or without a count, an equal number proves nothing.
     let provable = observed.diskseq.is_some() && observed.written_sectors != NOT_COUNTED;
     let untouched = provable
-        && bound.is_some_and(|b| {
-            b.diskseq == observed.diskseq && b.written_sectors == observed.written_sectors
-        });
+        && bound
+            .is_some_and(|b| b.diskseq == observed.diskseq && b.written_sectors == observed.written_sectors);
     Ok(volume.fresh_zero && !volume.written && untouched)
 }

@@ -11,8 +11,8 @@ use volume_client::types::ConditionKind;
 use super::OperationError;
 use super::conditions::Conditions;
 use super::executor::Executor;
-use super::lease;
 use super::kernel::Kernel;
+use super::lease;
 use super::observer::Observer;
 use super::pins::Pins;
 use super::service::Operations;
@@ -21,7 +21,8 @@ use super::world::{Settings, World};
 use crate::cloud::{Cloud, CloudError};
 use crate::device::{InventoryFeed, Pin};
 use crate::model::{
-    AttachmentState, DeviceExpectation, ErrorCode, Failure, OperationId, Request, StepState, VolumeId, VolumeState,
+    AttachmentState, DeviceExpectation, ErrorCode, Failure, OperationId, Request, StepState, VolumeId,
+    VolumeState,
 };
 use crate::store::{self, Asker, AuditEntry, MappingRecord, Store, StoreError, Tx};
 

@@ -87,8 +87,8 @@ impl Executor {
         let gave_up = patience.is_over(self.world.settings.cloud_patience);
         if gave_up && self.may_fail(cx, step, journal).await? {
             let text = format!("gave up waiting for {}", obstacle.what);
-            let failure = Failure::new(obstacle.code, text)
-                .hint("nothing is left half-done; try again when it works");
+            let failure =
+                Failure::new(obstacle.code, text).hint("nothing is left half-done; try again when it works");
             return self.fail(cx, step, failure).await;
         }
         self.pause(cx, &obstacle.what, obstacle.after).await

@@ -68,7 +68,10 @@ pub fn doubt_all_open(tx: &Tx<'_>, expires_at: Timestamp) -> Result<(), StoreErr
 }
 
 /// Until when a call about the volume, of whatever operation, may still land; `None` where every call has an outcome.
-pub fn in_doubt_until(conn: &Connection, volume: VolumeId) -> Result<Option<(String, Timestamp)>, StoreError> {
+pub fn in_doubt_until(
+    conn: &Connection,
+    volume: VolumeId,
+) -> Result<Option<(String, Timestamp)>, StoreError> {
     let mut statement = conn.prepare_cached(
         "SELECT c.step, c.expires_at FROM cloud_calls c JOIN operations o ON o.id = c.operation_id
          WHERE o.volume_id = ?1 AND c.outcome IS NULL",

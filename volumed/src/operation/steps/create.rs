@@ -52,7 +52,9 @@ async fn made(cx: &Context) -> Result<Option<ProviderVolume>, StepError> {
                 let text = format!("the cloud made volume {} unusable: {why}", volume.provider_ref);
                 Err(Failure::new(ErrorCode::CloudRefused, text).into())
             }
-            state => Err(StepError::wait(format!("the cloud to finish the volume ({state:?})"))),
+            state => Err(StepError::wait(format!(
+                "the cloud to finish the volume ({state:?})"
+            ))),
         },
     }
 }

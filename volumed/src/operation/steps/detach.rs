@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use volume_client::types::ConditionKind;
 
 use crate::model::{AttachmentState, ErrorCode, Failure, VolumeId, VolumeState};
+use crate::operation::OperationError;
 use crate::operation::cloud_call;
 use crate::operation::lease;
 use crate::operation::step::{Context, Step, StepError, Verdict};
-use crate::operation::OperationError;
 use crate::operation::world::provider_ref;
 use crate::store::{self, AuditEntry, StoreError, Tx};
 
@@ -38,7 +38,12 @@ impl Step for Reserve {
         let id = cx.volume.id;
         let begun = cx.world.store.write(move |tx| {
             lease::require_none(tx, id)?;
-            Ok::<_, OperationError>(set_states(tx, id, VolumeState::Detaching, AttachmentState::Detaching)?)
+            Ok::<_, OperationError>(set_states(
+                tx,
+                id,
+                VolumeState::Detaching,
+                AttachmentState::Detaching,
+            )?)
         });
         begun.await?;
         Ok("no longer handed out".into())

@@ -95,7 +95,9 @@ impl Step for Flush {
                     cx.volume.id
                 );
                 let hint = "`volumectl correlate` binds it anew";
-                Err(Failure::new(ErrorCode::DeviceUnverifiable, text).hint(hint).into())
+                Err(Failure::new(ErrorCode::DeviceUnverifiable, text)
+                    .hint(hint)
+                    .into())
             }
             None => Ok("not attached".into()),
             Some(pin) => cx
@@ -261,9 +263,10 @@ impl Step for RecordReverted {
 async fn record_as_it_is(cx: &Context) -> Result<String, StepError> {
     let now = cx.world.in_cloud(&cx.volume).await?;
     let (id, fresh_zero) = (cx.volume.id, cx.volume.fresh_zero);
-    let detail = now
-        .as_ref()
-        .map_or_else(|| "the cloud no longer has the volume".into(), |v| v.size.to_string());
+    let detail = now.as_ref().map_or_else(
+        || "the cloud no longer has the volume".into(),
+        |v| v.size.to_string(),
+    );
     cx.world
         .store
         .write(move |tx| {
