@@ -28,6 +28,6 @@ pub use endpoint::{NbdAddress, NbdEndpoint};
 pub use error::ExportError;
 pub use exporter::{Access, ExportSpec, Exporter, Health, Idle, Published, Withdrawal};
 pub use name::{ExportName, NameError};
-pub use nbd_server::{NbdServer, NbdServerConfig};
+pub use nbd_server::{NbdServer, NbdServerConfig, Reload};
 pub use qemu_storage_daemon::{QemuStorageDaemon, QemuStorageDaemonConfig};
 pub use source::{ExportSource, SourceError, SourceIdentity};

@@ -1,8 +1,12 @@
 //! Server processes that are certainly ours: found and signalled by a mark in their environment, never by bare id.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{fs, io, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 use tokio::time::{Instant, sleep};
 
 use crate::SourceIdentity;
@@ -11,21 +15,22 @@ use crate::SourceIdentity;
 pub(crate) const MARK: &str = "NBD_EXPORT_RUNTIME";
 const POLL: Duration = Duration::from_millis(2);
 
-/// A live process of one runtime directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A process of one runtime directory. Held by a descriptor, so its number can never come to mean a stranger.
+#[derive(Debug, Clone)]
 pub(crate) struct ServerProcess {
     pid: Pid,
-    mark: String,
+    descriptor: Arc<OwnedFd>,
 }
 
 impl ServerProcess {
-    /// The process, if it lives and carries the mark.
+    /// The process, if it lives and carries the mark. The descriptor is taken before the mark is looked at again.
     pub(crate) fn find(pid: i32, mark: &str) -> Option<Self> {
-        let process = Self {
-            pid: Pid::from_raw(pid)?,
-            mark: mark.to_owned(),
-        };
-        process.is_alive().then_some(process)
+        if !is_marked(pid, mark) {
+            return None;
+        }
+        let pid = Pid::from_raw(pid)?;
+        let descriptor = Arc::new(pidfd_open(pid, PidfdFlags::empty()).ok()?);
+        is_marked(pid.as_raw_pid(), mark).then_some(Self { pid, descriptor })
     }
 
     /// All live processes that carry the mark.
@@ -43,37 +48,23 @@ impl ServerProcess {
         self.pid.as_raw_pid()
     }
 
-    /// Neither ended, nor a zombie, nor another process that got the number.
-    pub(crate) fn is_alive(&self) -> bool {
-        let proc = format!("/proc/{}", self.pid());
-        // A zombie has an empty environment.
-        fs::read(format!("{proc}/environ")).is_ok_and(|environ| {
-            environ
-                .split(|&byte| byte == 0)
-                .any(|entry| entry == self.mark.as_bytes())
-        })
-    }
-
-    /// Sends a signal; a process that has ended is fine. The descriptor is taken before the mark is checked, so the
-    /// signal cannot reach a stranger that got the number in between.
+    /// Sends a signal; a process that has ended is fine.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
-        let descriptor = match pidfd_open(self.pid, PidfdFlags::empty()) {
-            Ok(descriptor) => descriptor,
-            Err(rustix::io::Errno::SRCH) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        if !self.is_alive() {
-            return Ok(());
-        }
-        match pidfd_send_signal(descriptor, signal) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        match pidfd_send_signal(&*self.descriptor, signal) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
+    /// Whether all its threads have ended, and with them their open files (pidfd_open(2)). A zombie has.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut ended = [PollFd::new(&*self.descriptor, PollFlags::IN)];
+        matches!(poll(&mut ended, Some(&Timespec::default())), Ok(1..))
+    }
+
     /// Whether it ended within the time.
     pub(crate) async fn ended_within(&self, limit: Duration) -> bool {
-        poll_until(limit, || !self.is_alive()).await
+        poll_until(limit, || self.has_ended()).await
     }
 
     /// Whether it has this device or file open.
@@ -85,6 +76,15 @@ impl ServerProcess {
             .flatten()
             .any(|entry| opened(&entry.path()) == Some(identity))
     }
+}
+
+/// A process that is ending has an empty environment.
+fn is_marked(pid: i32, mark: &str) -> bool {
+    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| {
+        environ
+            .split(|&byte| byte == 0)
+            .any(|entry| entry == mark.as_bytes())
+    })
 }
 
 fn opened(link: &Path) -> Option<SourceIdentity> {

@@ -1,5 +1,7 @@
 //! One contract, one suite: the same tests over both backends, with real loop devices and a real client.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
+
 mod support;
 
 use std::{os::unix::fs::symlink, sync::Arc};

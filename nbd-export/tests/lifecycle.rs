@@ -1,5 +1,7 @@
 //! Servers that die, are shared, are stale, or find their address taken.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
+
 mod support;
 
 use std::net::TcpListener;

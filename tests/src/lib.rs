@@ -1,1 +1,36 @@
-//! Placeholder.
+//! What the whole-system tests stand on: the real daemon in a place of its own, real devices, and nothing left behind.
+//!
+//! Everything here fails by panicking: a test that cannot be set up must not pass. What a test made is taken away again
+//! when it ends, however it ends, by the value that made it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "support of tests: it fails by panicking and tells what it skips"
+)]
+
+mod appliance;
+mod binaries;
+mod chance;
+mod holder;
+mod loops;
+mod marker;
+mod mount;
+mod privilege;
+mod raw;
+mod refusal;
+mod tool;
+mod wait;
+
+pub use appliance::{Appliance, Setup, VM};
+pub use binaries::binary;
+pub use chance::Chance;
+pub use holder::Holder;
+pub use loops::{StackedLoop, backing_file, loops_within, set_capacity};
+pub use marker::{read_marker, write_marker};
+pub use mount::Mount;
+pub use privilege::is_root;
+pub use raw::{Answer, Raw};
+pub use refusal::{code_of, failed_operation};
+pub use tool::{Outcome, run, volumectl};
+pub use wait::wait_until;

@@ -182,8 +182,12 @@ async fn a_create_cut_short_is_not_listed_and_is_finished_by_the_same_call() {
     let cloud = bench.cloud();
     assert_eq!(cloud.volume(&made.provider_ref).await.unwrap(), None);
     assert_eq!(cloud.volumes().await.unwrap(), []);
+    // What was left was tidied away; the same call makes the same volume, on a file of its own.
     let again = cloud.create_volume(&call, &spec).await.unwrap();
-    assert_eq!(again, made);
+    assert_eq!(
+        (&again.provider_ref, &again.name, again.size),
+        (&made.provider_ref, &made.name, made.size)
+    );
 
     // Without its record but with data it is not an unfinished create, whatever it is.
     File::options()

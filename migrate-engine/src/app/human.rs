@@ -23,11 +23,18 @@ pub(super) fn print_report(report: &CopyReport) {
         Outcome::Failed => "FAILED",
         Outcome::Cancelled => "stopped",
     };
-    println!(
-        "machine `{}`: {} disks copied, {outcome} after {seconds:.1} s",
-        report.machine,
-        report.disks.len()
-    );
+    for disk in &report.not_copied {
+        println!("disk `{disk}`: not copied");
+    }
+    let all = report.disks.len() + report.not_copied.len();
+    // A source that could not be opened has no machine to speak of.
+    if all > 0 {
+        println!(
+            "machine `{}`: {} of {all} disks copied, {outcome} after {seconds:.1} s",
+            report.machine,
+            report.disks.len()
+        );
+    }
 }
 
 fn disk_lines(disk: &DiskReport) -> String {

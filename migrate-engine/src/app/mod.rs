@@ -37,19 +37,30 @@ pub async fn copy(copier: &Copier, spec: &str, json: Option<&Path>) -> anyhow::R
         Show::lines()
     };
     let (report, error) = copier.copy(spec, &watch).await;
-    if let Some(path) = json {
-        write_json(path, &report)
-            .with_context(|| format!("cannot write the report to {}", path.display()))?;
-    }
+    drop(watch);
     human::print_report(&report);
     if let Some(error) = &error {
-        human::print_error(error, error.hint().as_deref());
+        human::print_error(error, report.hint.as_deref());
+    }
+    if let Some(path) = json {
+        write_json(path, &report)?;
     }
     Ok(match report.outcome {
         Outcome::Completed => Ending::Completed,
         Outcome::Failed => Ending::Failed,
         Outcome::Cancelled => Ending::Cancelled,
     })
+}
+
+/// Writes the report of a copy that could not even be begun.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn report_failure(spec: &str, error: &anyhow::Error, json: Option<&Path>) -> anyhow::Result<()> {
+    let Some(path) = json else { return Ok(()) };
+    let mut report = CopyReport::begun(spec);
+    report.fail(Outcome::Failed, error.as_ref(), None);
+    write_json(path, &report)
 }
 
 /// The first signal stops the copy in good order; the next ones change nothing: giving back is bounded by itself.
@@ -66,7 +77,9 @@ pub fn stop_on_signals(cancel: &Cancel) -> anyhow::Result<()> {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            human::say("stopping: what was attached is given back");
+            if !cancel.is_cancelled() {
+                human::say("stopping: what was attached is given back");
+            }
             cancel.cancel();
         }
     });
@@ -75,6 +88,6 @@ pub fn stop_on_signals(cancel: &Cancel) -> anyhow::Result<()> {
 
 fn write_json(path: &Path, report: &CopyReport) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(report)?;
-    std::fs::write(path, text + "\n")?;
-    Ok(())
+    std::fs::write(path, text + "\n")
+        .with_context(|| format!("cannot write the report to {}", path.display()))
 }

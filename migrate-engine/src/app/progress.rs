@@ -1,7 +1,7 @@
 //! Progress as people see it: a bar on a terminal, plain lines in a log.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
@@ -14,13 +14,21 @@ use crate::transfer::{Phase, Progress, Snapshot};
 
 /// How often a bar is drawn.
 const DRAW: Duration = Duration::from_millis(200);
-/// How often a log gets a line.
+/// How often a log gets a line; what is done sooner gets its last line only.
 const LINE: Duration = Duration::from_secs(5);
 
 /// Shows progress.
 pub struct Show {
     bar: Option<ProgressBar>,
-    watching: Mutex<Option<JoinHandle<()>>>,
+    watching: Mutex<Option<Watched>>,
+}
+
+/// What moves now.
+struct Watched {
+    looking: JoinHandle<()>,
+    disk: String,
+    progress: Arc<Progress>,
+    since: Instant,
 }
 
 impl Show {
@@ -55,24 +63,33 @@ impl Watch for Show {
     }
 
     fn moving(&self, disk: &str, progress: &Arc<Progress>) {
-        let (disk, progress, bar) = (disk.to_owned(), Arc::clone(progress), self.bar.clone());
+        let (of, live, bar) = (disk.to_owned(), Arc::clone(progress), self.bar.clone());
         let pace = if bar.is_some() { DRAW } else { LINE };
-        let task = tokio::spawn(async move {
-            let mut look = tokio::time::interval(pace);
+        let looking = tokio::spawn(async move {
+            let mut look = tokio::time::interval_at(tokio::time::Instant::now() + pace, pace);
             loop {
                 look.tick().await;
-                show(&disk, &progress.snapshot(), bar.as_ref());
+                show(&of, &live.snapshot(), bar.as_ref());
             }
         });
-        if let Some(before) = self.watching.lock().replace(task) {
-            before.abort();
+        let watched = Watched {
+            looking,
+            disk: disk.to_owned(),
+            progress: Arc::clone(progress),
+            since: Instant::now(),
+        };
+        if let Some(before) = self.watching.lock().replace(watched) {
+            before.looking.abort();
         }
     }
 
     fn done(&self) {
-        if let Some(task) = self.watching.lock().take() {
-            task.abort();
-        }
+        let Some(watched) = self.watching.lock().take() else {
+            return;
+        };
+        watched.looking.abort();
+        let now = watched.progress.snapshot();
+        self.say(&last_line(&watched.disk, &now, watched.since.elapsed()));
         if let Some(bar) = &self.bar {
             bar.reset();
         }
@@ -81,6 +98,9 @@ impl Watch for Show {
 
 impl Drop for Show {
     fn drop(&mut self) {
+        if let Some(watched) = self.watching.get_mut().take() {
+            watched.looking.abort();
+        }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -98,6 +118,23 @@ fn show(disk: &str, now: &Snapshot, bar: Option<&ProgressBar>) {
             bar.set_prefix(text);
         }
     }
+}
+
+/// How it ended, and how fast it was from beginning to end.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a rate shown to people"
+)]
+fn last_line(disk: &str, now: &Snapshot, took: Duration) -> String {
+    let seconds = took.as_secs_f64();
+    let done = Size(now.data_done);
+    if now.phase != Phase::Finished {
+        return format!("{disk}: ended after {done} of {}", Size(now.data_bytes));
+    }
+    let rate = Size((now.data_done as f64 / seconds.max(0.001)) as u64);
+    format!("{disk}: {done} in {seconds:.1} s, {rate}/s")
 }
 
 /// Bytes that really move, rate, and the time left for the data left.

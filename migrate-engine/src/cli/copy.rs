@@ -4,18 +4,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use clap::{Args, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, ValueEnum};
 use nbd_export::NbdAddress;
 use volume_client::VolumedClient;
 
+use super::Cli;
 use crate::app::{self, Ending};
 use crate::block::Cancel;
-use crate::config::{Afterwards, CopySettings, Existing, ExportBackend, ExportSettings, Verification};
+use crate::config::{
+    Afterwards, CopySettings, Existing, ExportBackend, ExportSettings, NbdServerFiles, Verification,
+    parse_listen,
+};
 use crate::model::{Route, Size};
-use crate::pipeline::Copier;
+use crate::pipeline::{Copier, clean_up_after};
 use crate::source::{Backing, Format, ManifestCheck, Options};
-use crate::store::Store;
+use crate::store::{Run, Store};
 
 /// Copy disks into volumes, and prove that they are equal.
 ///
@@ -41,7 +45,7 @@ pub(super) struct Arguments {
     #[arg(long, env = "VOLUMED_URL", value_name = "URL")]
     volumed_url: Option<String>,
     /// The name that the machine is known by, where it is not to be the source's own.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = machine_name)]
     vm: Option<String>,
     /// What is added to a disk's capacity for its volume.
     #[arg(long, value_name = "SIZE", default_value = "5GB")]
@@ -56,9 +60,18 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value = "qemu-storage-daemon")]
     exporter: Backend,
     /// Where the export is served: `HOST:PORT`, or the path of a Unix socket. Shared by all exports.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10809")]
-    nbd_listen: String,
-    /// Where sockets, locks and logs of the NBD servers are kept.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10809", value_parser = parse_listen)]
+    nbd_listen: NbdAddress,
+    /// The main configuration of nbd-server: the appliance's own, or written where there is none.
+    #[arg(long, value_name = "PATH", default_value = "/etc/nbd-server/config-base")]
+    nbd_server_config: PathBuf,
+    /// The folder of nbd-server's exports, one file each; included by its main configuration.
+    #[arg(long, value_name = "DIR", default_value = "/etc/nbd-server/export.d")]
+    nbd_server_exports: PathBuf,
+    /// The folder of the device nodes that nbd-server opens; not on a file system mounted `nodev`.
+    #[arg(long, value_name = "DIR", default_value = "/dev/nbd-export")]
+    nbd_server_nodes: PathBuf,
+    /// Where sockets, locks and logs are kept. Engines that share it share the NBD server, and clean up after each other.
     #[arg(long, value_name = "DIR", default_value = "/run/migrate-engine")]
     runtime_dir: PathBuf,
     /// Where compressed disks of packages are unpacked.
@@ -109,17 +122,24 @@ enum Backend {
 }
 
 impl Arguments {
+    /// Copies each source.
+    ///
+    /// # Errors
+    /// What could not even be begun; the reports say so too.
     pub(super) async fn run(self) -> anyhow::Result<Ending> {
-        std::fs::create_dir_all(&self.runtime_dir)
-            .with_context(|| format!("cannot make the runtime directory {}", self.runtime_dir.display()))?;
-        let copier = Copier {
-            client: self.client()?,
-            store: Arc::new(Store::open(&self.database)?),
-            sources: self.source_options(),
-            settings: self.settings()?,
-            cancel: Cancel::new(),
+        if self.vm.is_some() && self.sources.len() > 1 {
+            let text = "--vm names one machine; give one source";
+            Cli::command().error(ErrorKind::ArgumentConflict, text).exit();
+        }
+        let copier = match self.copier().await {
+            Ok(copier) => copier,
+            Err(error) => {
+                for (n, source) in self.sources.iter().enumerate() {
+                    app::report_failure(source, &error, self.report_path(n).as_deref())?;
+                }
+                return Err(error);
+            }
         };
-        app::stop_on_signals(&copier.cancel)?;
         let mut worst = Ending::Completed;
         for (n, source) in self.sources.iter().enumerate() {
             let json = self.report_path(n);
@@ -130,6 +150,25 @@ impl Arguments {
             }
         }
         Ok(worst)
+    }
+
+    async fn copier(&self) -> anyhow::Result<Copier> {
+        let cancel = Cancel::new();
+        app::stop_on_signals(&cancel)?;
+        let settings = self.settings();
+        let scratch_dir = self.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
+        let client = self.client()?;
+        let store = Store::open(&self.database)?;
+        let (run, dead) = Run::begin(&self.runtime_dir, &scratch_dir)?;
+        clean_up_after(dead, &store, &settings.export).await;
+        Ok(Copier {
+            client,
+            store: Arc::new(store),
+            sources: self.source_options(&run),
+            run,
+            settings,
+            cancel,
+        })
     }
 
     fn report_path(&self, n: usize) -> Option<PathBuf> {
@@ -159,7 +198,7 @@ impl Arguments {
         Ok(builder.build()?)
     }
 
-    fn source_options(&self) -> Options {
+    fn source_options(&self, run: &Run) -> Options {
         let defaults = Options::default();
         Options {
             format: self.format,
@@ -173,29 +212,29 @@ impl Arguments {
             } else {
                 ManifestCheck::Verify
             },
-            scratch_dir: self
-                .scratch_dir
-                .clone()
-                .unwrap_or_else(|| defaults.scratch_dir.clone()),
-            run_dir: self.runtime_dir.clone(),
+            scratch_dir: run.scratch().to_owned(),
+            run_dir: run.dir().to_owned(),
+            // One more for the sake of a connection that is about to close.
+            connections: defaults.connections.max(self.workers.saturating_add(1)),
             ..defaults
         }
     }
 
-    fn settings(&self) -> anyhow::Result<CopySettings> {
-        if self.vm.is_some() && self.sources.len() > 1 {
-            bail!("--vm names one machine; give one source");
-        }
-        let (backend, folder) = match self.exporter {
-            Backend::QemuStorageDaemon => (ExportBackend::QemuStorageDaemon, "qemu-storage-daemon"),
-            Backend::NbdServer => (ExportBackend::NbdServer, "nbd-server"),
-        };
+    fn settings(&self) -> CopySettings {
         let export = ExportSettings {
-            backend,
-            runtime_dir: self.runtime_dir.join(folder),
-            listen: listen_address(&self.nbd_listen)?,
+            backend: match self.exporter {
+                Backend::QemuStorageDaemon => ExportBackend::QemuStorageDaemon,
+                Backend::NbdServer => ExportBackend::NbdServer,
+            },
+            nbd_server: NbdServerFiles {
+                base_config: self.nbd_server_config.clone(),
+                drop_in_dir: self.nbd_server_exports.clone(),
+                node_dir: self.nbd_server_nodes.clone(),
+            },
+            runtime_dir: self.runtime_dir.clone(),
+            listen: self.nbd_listen.clone(),
         };
-        Ok(CopySettings {
+        CopySettings {
             machine: self.vm.clone(),
             buffer: self.buffer,
             route: if self.via_nbd { Route::Nbd } else { Route::Device },
@@ -218,16 +257,13 @@ impl Arguments {
             rate: self.rate.map(|rate| rate.0),
             workers: self.workers.into(),
             operation_timeout: Duration::from_secs(self.operation_timeout),
-        })
+        }
     }
 }
 
-fn listen_address(text: &str) -> anyhow::Result<NbdAddress> {
-    if text.starts_with('/') {
-        return Ok(NbdAddress::Unix(text.into()));
+fn machine_name(text: &str) -> Result<String, &'static str> {
+    match text.trim().is_empty() || text.chars().any(char::is_control) {
+        true => Err("a name has a letter at least, and no control characters"),
+        false => Ok(text.to_owned()),
     }
-    let address = text
-        .parse()
-        .with_context(|| format!("`{text}` is neither HOST:PORT nor an absolute path"))?;
-    Ok(NbdAddress::Tcp(address))
 }

@@ -14,6 +14,28 @@ pub enum ExportBackend {
     NbdServer,
 }
 
+/// Where nbd-server's configuration is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NbdServerFiles {
+    /// The main configuration: the appliance's own, or written where there is none.
+    pub base_config: PathBuf,
+    /// The folder of one file per export.
+    pub drop_in_dir: PathBuf,
+    /// The folder of private device nodes; on a file system that allows devices.
+    pub node_dir: PathBuf,
+}
+
+impl ExportBackend {
+    /// What records, and the folder of the server, are called.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::QemuStorageDaemon => "qemu-storage-daemon",
+            Self::NbdServer => "nbd-server",
+        }
+    }
+}
+
 /// What becomes of a volume that already holds a finished copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
@@ -41,15 +63,46 @@ pub enum Verification {
     Skip,
 }
 
+impl ExportSettings {
+    /// The same, for another server and address.
+    #[must_use]
+    pub fn at(&self, backend: ExportBackend, listen: nbd_export::NbdAddress) -> Self {
+        Self {
+            backend,
+            listen,
+            ..self.clone()
+        }
+    }
+}
+
 /// Where and how exports are published.
 #[derive(Debug, Clone)]
 pub struct ExportSettings {
     /// Which server.
     pub backend: ExportBackend,
-    /// Where it keeps its sockets, locks and logs.
+    /// Where nbd-server's configuration is, should a run that was killed have used it.
+    pub nbd_server: NbdServerFiles,
+    /// The folder below which each kind of server keeps its sockets, locks and logs.
     pub runtime_dir: PathBuf,
     /// Where it listens.
     pub listen: nbd_export::NbdAddress,
+}
+
+/// Reads the address that a server listens on: `HOST:PORT`, or the absolute path of a Unix socket.
+///
+/// # Errors
+/// What to write instead.
+pub fn parse_listen(text: &str) -> Result<nbd_export::NbdAddress, String> {
+    if text.starts_with('/') {
+        return Ok(nbd_export::NbdAddress::Unix(text.into()));
+    }
+    let address: std::net::SocketAddr = text.parse().map_err(|_| {
+        "it is neither HOST:PORT, with a number for the host, nor an absolute path".to_owned()
+    })?;
+    match address.port() {
+        0 => Err("port 0 cannot be shared; name one".to_owned()),
+        _ => Ok(nbd_export::NbdAddress::Tcp(address)),
+    }
 }
 
 /// The settings of a copy.

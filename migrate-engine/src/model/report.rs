@@ -84,6 +84,10 @@ pub struct CopyReport {
     pub outcome: Outcome,
     /// Why it did not complete.
     pub error: Option<String>,
+    /// What caused that, the nearest first.
+    pub causes: Vec<String>,
+    /// What a person can do about it.
+    pub hint: Option<String>,
     /// When it began.
     pub started_at: Timestamp,
     /// When it ended.
@@ -92,4 +96,42 @@ pub struct CopyReport {
     pub notes: Vec<String>,
     /// The disks that were copied.
     pub disks: Vec<DiskReport>,
+    /// The disks that were not.
+    pub not_copied: Vec<String>,
+}
+
+impl CopyReport {
+    /// Of a copy that begins now.
+    #[must_use]
+    pub fn begun(source: &str) -> Self {
+        let now = Timestamp::now();
+        Self {
+            source: source.to_owned(),
+            machine: String::new(),
+            outcome: Outcome::Completed,
+            error: None,
+            causes: Vec::new(),
+            hint: None,
+            started_at: now,
+            finished_at: now,
+            notes: Vec::new(),
+            disks: Vec::new(),
+            not_copied: Vec::new(),
+        }
+    }
+
+    /// Ends it as failed or cancelled, with why.
+    pub fn fail(
+        &mut self,
+        outcome: Outcome,
+        error: &(dyn std::error::Error + 'static),
+        hint: Option<String>,
+    ) {
+        self.outcome = outcome;
+        self.error = Some(error.to_string());
+        self.causes = std::iter::successors(error.source(), |cause| cause.source())
+            .map(ToString::to_string)
+            .collect();
+        self.hint = hint;
+    }
 }

@@ -2,22 +2,25 @@
 
 use std::sync::Arc;
 
-use volume_client::OpenedDevice;
-use volume_client::types::{LeasePurpose, SourceDisk as SourceKey, Volume};
+use volume_client::types::{LeasePurpose, Volume, VolumeState};
+use volume_client::{ClientError, OpenedDevice};
 
-use super::machine::{Copier, Watch, cancelled};
+use super::machine::{Copier, Watch};
+use super::place::Place;
 use super::{PipelineError, names, route};
 use crate::block::{BlockRead, Cancel, NbdExport};
-use crate::config::{Afterwards, Existing};
-use crate::model::{DigestReport, DiskReport, Route, Size, volume_size};
+use crate::config::Afterwards;
+use crate::model::{DigestReport, DiskReport, Route, Size};
 use crate::source::{ServedDisk, SourceDisk};
-use crate::store::CopyEnd;
-use crate::target::{Exports, TargetError, TargetVolume, Wanted, provision};
+use crate::store::{CopyEnd, Standing};
+use crate::target::{self, Exports, TargetError, Wanted, stopped};
 use crate::transfer::{self, RateLimit, VerifyReport};
 
 /// One disk to copy.
 pub(super) struct Job<'a> {
     pub(super) copier: &'a Copier,
+    /// The record of the machine's copy.
+    pub(super) copy: i64,
     pub(super) machine: &'a str,
     pub(super) source: &'a SourceDisk,
     pub(super) exports: Option<&'a Exports>,
@@ -37,20 +40,35 @@ pub(super) struct Moved {
     pub(super) verified: Option<VerifyReport>,
 }
 
-/// How large the volume for a disk is made.
-pub(super) fn size_for(disk: &str, capacity: u64, buffer: Size) -> Result<Size, PipelineError> {
-    volume_size(capacity, buffer).ok_or_else(|| PipelineError::TooLarge {
-        disk: disk.to_owned(),
-        capacity,
-    })
+/// How a copy's end is recorded.
+pub(super) fn end_of<T>(
+    copied: &Result<T, PipelineError>,
+    digest: impl FnOnce(&T) -> Option<String>,
+) -> CopyEnd {
+    match copied {
+        Ok(copied) => CopyEnd::Completed {
+            digest: digest(copied),
+        },
+        Err(error) if error.is_cancelled() => CopyEnd::Cancelled,
+        Err(error) => CopyEnd::Failed {
+            error: error.to_string(),
+        },
+    }
 }
 
 impl Job<'_> {
     /// Copies the disk. Whatever happens, what this run attached is detached again unless it is to stay.
     pub(super) async fn run(&self) -> Result<DiskReport, PipelineError> {
-        let disk = self.source.serve(&self.copier.sources).await?;
-        let reader = route::connect(disk.uri().to_owned(), route::reading(&self.copier.settings)).await?;
-        let served = Served { disk, reader };
+        let cancel = &self.copier.cancel;
+        let served = async {
+            let disk = self.source.serve(&self.copier.sources).await?;
+            let reader = route::connect(disk.uri().to_owned(), route::reading(&self.copier.settings)).await?;
+            Ok::<_, PipelineError>(Served { disk, reader })
+        };
+        let served = tokio::select! {
+            served = served => served?,
+            () = stopped(cancel) => return Err(PipelineError::Cancelled),
+        };
         let copied = self.copy(&served).await;
         let Served { disk, reader } = served;
         drop(reader);
@@ -69,98 +87,83 @@ impl Job<'_> {
                 found: capacity,
             });
         }
+        let place = self.copier.place(self.machine, self.source, capacity).await?;
+        let volume = self.provision(&place, capacity).await?;
+        let store = &self.copier.store;
+        let Place { key, .. } = &place;
+        let record = store.begin_disk(self.copy, &volume.id.to_string(), &key.vm, &key.disk)?;
+        let moved = self.attach_and_move(served, &volume, &place).await;
+        let end = end_of(&moved, |(moved, _)| Some(moved.copy.digest.root().to_string()));
+        let recorded = store.end_disk(record, &end);
+        let (moved, device_path) = moved?;
+        recorded?;
+        Ok(self.report(&volume, place.volume.is_some(), moved, device_path, capacity))
+    }
+
+    async fn provision(&self, place: &Place, capacity: u64) -> Result<Volume, PipelineError> {
+        let (disk, has) = (&self.source.disk_id, Size(capacity));
+        if let Some(volume) = &place.volume {
+            self.watch
+                .say(&format!("disk {disk}: {has} into volume {} again", volume.id));
+            return Ok(volume.clone());
+        }
+        self.watch
+            .say(&format!("disk {disk}: {has} into a new volume of {}", place.size));
         let name = names::volume_name(self.machine, &self.source.label);
-        let size = size_for(disk, capacity, self.copier.settings.buffer)?;
         let wanted = Wanted {
             name: &name,
-            size,
-            needs: Size(capacity),
+            size: place.size,
         };
-        self.watch.say(&format!(
-            "disk {disk}: {} into a volume of {size}",
-            Size(capacity)
-        ));
-        let key = names::source_disk(self.machine, self.source.path.as_deref(), disk);
-        self.refuse_occupied(&key).await?;
-        let timeout = self.copier.settings.operation_timeout;
-        let target = provision(&self.copier.client, &key, &wanted, timeout).await?;
-
-        let record = self
+        Ok(self
             .copier
-            .store
-            .begin_copy(&target.volume.id.to_string(), &key.vm, &key.disk)?;
-        let moved = self.move_and_give_back(served, &target).await;
-        let end = match &moved {
-            Ok((moved, _)) => CopyEnd::Completed {
-                digest: moved.copy.digest.root().to_string(),
-            },
-            Err(error) if error.is_cancelled() => CopyEnd::Cancelled,
-            Err(error) => CopyEnd::Failed {
-                error: error.to_string(),
-            },
-        };
-        self.copier.store.end_copy(record, &end)?;
-        let (moved, device_path) = moved?;
-        Ok(self.report(&target, moved, device_path, capacity))
+            .volumes(self.source)
+            .create(&place.key, &wanted)
+            .await?)
     }
 
-    /// A volume that holds a finished copy, or that somebody else wrote to, is not written over unasked.
-    async fn refuse_occupied(&self, key: &SourceKey) -> Result<(), PipelineError> {
-        let disk = || self.source.disk_id.clone();
-        let found = self
-            .copier
-            .client
-            .volume_of_source(key)
-            .await
-            .map_err(|source| TargetError::Daemon {
-                doing: "look for the volume",
-                disk: disk(),
-                source,
-            })?;
-        let overwritable = self.copier.settings.existing == Existing::Overwrite;
-        let Some(volume) = found.filter(|_| !overwritable) else {
-            return Ok(());
-        };
-        let why = match self.copier.store.latest_copy(&volume.id.to_string())?.as_deref() {
-            Some("completed") => "holds a finished copy of it",
-            Some(_) => return Ok(()),
-            None if volume.known_zero => return Ok(()),
-            None => "holds something that this engine has no record of",
-        };
-        Err(PipelineError::Occupied {
-            volume: volume.id,
-            disk: disk(),
-            why,
-        })
-    }
-
-    async fn move_and_give_back(
+    async fn attach_and_move(
         &self,
         served: &Served,
-        target: &TargetVolume,
+        volume: &Volume,
+        place: &Place,
     ) -> Result<(Moved, String), PipelineError> {
-        let moved = self.open_and_move(served, target).await;
-        let stay = match &moved {
-            Ok(_) => self.copier.settings.afterwards == Afterwards::StayAttached,
-            Err(_) => target.was_attached,
+        let volumes = self.copier.volumes(self.source);
+        let was_attached = volume.state == VolumeState::InUse;
+        let attached = volumes.attach(volume).await;
+        let moved = match attached {
+            Ok(()) => self.open_and_move(served, volume).await,
+            // Surely not attached.
+            Err(error) if !was_attached && !error.is_undecided() => return Err(error.into()),
+            Err(error) => Err(error.into()),
         };
-        if stay {
+        let stays = match &moved {
+            Ok(_) => self.copier.settings.afterwards == Afterwards::StayAttached,
+            // What a run of ours that was killed has attached is ours; what somebody else attached is not.
+            Err(error) => error.is_leased() || (was_attached && place.standing != Standing::Unfinished),
+        };
+        if stays {
             return moved;
         }
-        self.watch.say(&format!(
-            "disk {}: detaching volume {}",
-            self.source.disk_id, target.volume.id
-        ));
-        let detached = target
-            .detach(&self.copier.client, self.copier.settings.operation_timeout)
-            .await;
+        self.give_back(volume, moved).await
+    }
+
+    async fn give_back<T>(
+        &self,
+        volume: &Volume,
+        moved: Result<T, PipelineError>,
+    ) -> Result<T, PipelineError> {
+        let id = volume.id;
+        self.watch
+            .say(&format!("disk {}: detaching volume {id}", self.source.disk_id));
+        let detached = self.copier.volumes(self.source).detach(id).await;
         match (moved, detached) {
-            (Ok(moved), Ok(())) => Ok(moved),
+            (moved, Ok(())) => moved,
             (Ok(_), Err(error)) => Err(error.into()),
-            (Err(error), Ok(())) => Err(error),
             (Err(error), Err(detach)) => {
+                let why = std::error::Error::source(&detach).map(|cause| format!(": {cause}"));
+                let why = why.unwrap_or_default();
                 self.watch
-                    .say(&format!("volume {} stays attached: {detach}", target.volume.id));
+                    .say(&format!("volume {id} stays attached: {detach}{why}"));
                 Err(error)
             }
         }
@@ -169,20 +172,23 @@ impl Job<'_> {
     async fn open_and_move(
         &self,
         served: &Served,
-        target: &TargetVolume,
+        volume: &Volume,
     ) -> Result<(Moved, String), PipelineError> {
+        if self.copier.cancel.is_cancelled() {
+            return Err(PipelineError::Cancelled);
+        }
         let purpose = if self.exports.is_some() {
             LeasePurpose::Export
         } else {
             LeasePurpose::Transfer
         };
-        let device = target
-            .open(&self.copier.client, purpose, &self.source.disk_id)
-            .await?;
+        let volumes = self.copier.volumes(self.source);
+        let tell = |text: &str| self.watch.say(&format!("disk {}: {text}", self.source.disk_id));
+        let device = target::open(&volumes, volume.id, purpose, &tell).await?;
         let path = device.device().device_path.clone();
         self.watch.say(&format!(
             "disk {}: volume {} is {path}, verified",
-            self.source.disk_id, target.volume.id
+            self.source.disk_id, volume.id
         ));
         let cancel = self.copier.cancel.child();
         let guard = stop_when_lost(&device, &cancel);
@@ -192,17 +198,22 @@ impl Job<'_> {
         let closed = device.close().await;
         match moved {
             Err(error) if error.is_cancelled() && lost => Err(PipelineError::LeaseLost {
-                volume: target.volume.id,
+                volume: volume.id,
                 disk: self.source.disk_id.clone(),
             }),
             Err(error) => Err(error),
             Ok(moved) => {
-                let disk = self.source.disk_id.clone();
-                closed.map_err(|source| TargetError::Daemon {
-                    doing: "close the device",
-                    disk,
-                    source,
-                })?;
+                match closed {
+                    Ok(()) => {}
+                    // The bytes are safe; the lease lapses by itself.
+                    Err(error) if !matches!(error, ClientError::DeviceIo { .. }) => {
+                        tracing::warn!(%error, "cannot release the lease");
+                    }
+                    Err(source) => {
+                        let (doing, disk) = ("close the device", self.source.disk_id.clone());
+                        return Err(TargetError::Daemon { doing, disk, source }.into());
+                    }
+                }
                 Ok((moved, path))
             }
         }
@@ -210,14 +221,15 @@ impl Job<'_> {
 
     fn report(
         &self,
-        target: &TargetVolume,
+        volume: &Volume,
+        reused: bool,
         moved: Moved,
         device_path: String,
         capacity_bytes: u64,
     ) -> DiskReport {
         let Volume {
             id, name, size_bytes, ..
-        } = &target.volume;
+        } = volume;
         let totals = moved.copy.totals;
         DiskReport {
             disk_id: self.source.disk_id.clone(),
@@ -226,7 +238,7 @@ impl Job<'_> {
             volume_id: id.to_string(),
             volume_name: name.clone(),
             volume_bytes: *size_bytes,
-            reused: target.reused,
+            reused,
             device_path,
             route: if self.exports.is_some() {
                 Route::Nbd
@@ -254,7 +266,7 @@ fn stop_when_lost(device: &OpenedDevice, cancel: &Cancel) -> tokio::task::JoinHa
     tokio::spawn(async move {
         tokio::select! {
             () = lost => cancel.cancel(),
-            () = cancelled(&cancel) => {}
+            () = stopped(&cancel) => {}
         }
     })
 }

@@ -1,5 +1,6 @@
 //! Why a copy did not complete.
 
+use volume_client::ClientError;
 use volume_client::types::VolumeId;
 
 use crate::block::{BlockError, NbdError};
@@ -14,6 +15,9 @@ pub enum PipelineError {
     /// The source is refused, or cannot be read. Nothing was created.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The daemon does not answer. Nothing was done.
+    #[error("cannot reach the volume daemon")]
+    Daemon(#[source] ClientError),
     /// The volume could not be had.
     #[error(transparent)]
     Target(#[from] TargetError),
@@ -90,7 +94,7 @@ pub enum PipelineError {
         capacity: u64,
     },
     /// The disk's volume holds a finished copy, or something that this engine knows nothing of.
-    #[error("volume {volume} of disk `{disk}` {why}; use --overwrite to write over it")]
+    #[error("volume {volume} of disk `{disk}` {why}")]
     Occupied {
         /// The volume.
         volume: VolumeId,
@@ -123,20 +127,36 @@ impl PipelineError {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         match self {
-            Self::Cancelled => true,
+            Self::Cancelled | Self::Target(TargetError::Stopped) => true,
             Self::Transfer { source, .. } => source.is_cancelled(),
             _ => false,
         }
+    }
+
+    /// Whether somebody else holds the volume's lease: then the volume is not ours to detach.
+    #[must_use]
+    pub fn is_leased(&self) -> bool {
+        matches!(self, Self::Target(error) if error.is_leased())
     }
 
     /// What a person can do, where that is known.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Target(TargetError::Daemon { source, .. }) => source.hint(),
+            Self::Daemon(source) => source.hint(),
+            Self::Target(error) => error.hint(),
+            Self::Export(error) => error.hint(),
+            Self::Occupied { .. } => Some("--overwrite writes over it".to_owned()),
             Self::Transfer {
                 server: Some(words), ..
             } if !words.trim().is_empty() => Some(format!("the source's server said: {}", words.trim())),
+            Self::Transfer {
+                source: TransferError::Write { .. } | TransferError::Zero { .. } | TransferError::Flush { .. },
+                ..
+            } => Some(
+                "is there room left where the volume is stored? The kernel's log (`dmesg`) may tell more"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -10,8 +10,8 @@ use crate::block::Cancel;
 use crate::config::CopySettings;
 use crate::model::{CopyReport, Outcome, Route};
 use crate::source::{self, SourceMachine};
-use crate::store::Store;
-use crate::target::Exports;
+use crate::store::{Run, Store};
+use crate::target::{Exports, stopped};
 use crate::transfer::{Progress, RateLimit};
 
 /// What a copy works with.
@@ -20,6 +20,8 @@ pub struct Copier {
     pub client: VolumedClient,
     /// The engine's records.
     pub store: Arc<Store>,
+    /// This run, whose folders hold what is needed for as long as it lives.
+    pub run: Run,
     /// How sources are opened.
     pub sources: source::Options,
     /// How the copy goes.
@@ -44,26 +46,15 @@ impl Copier {
     /// Copies the machine that `spec` names: image, package or NBD address. The disks before one that fails stay copied.
     /// Repeating it after a failure, or after a crash, uses the same volumes again.
     pub async fn copy(&self, spec: &str, watch: &dyn Watch) -> (CopyReport, Option<PipelineError>) {
-        let started_at = Timestamp::now();
-        let mut report = CopyReport {
-            source: spec.to_owned(),
-            machine: String::new(),
-            outcome: Outcome::Completed,
-            error: None,
-            started_at,
-            finished_at: started_at,
-            notes: Vec::new(),
-            disks: Vec::new(),
-        };
+        let mut report = CopyReport::begun(spec);
         let error = self.copy_into(spec, watch, &mut report).await.err();
         report.finished_at = Timestamp::now();
         if let Some(error) = &error {
-            report.outcome = if error.is_cancelled() {
-                Outcome::Cancelled
-            } else {
-                Outcome::Failed
+            let outcome = match error.is_cancelled() {
+                true => Outcome::Cancelled,
+                false => Outcome::Failed,
             };
-            report.error = Some(error.to_string());
+            report.fail(outcome, error, error.hint());
         }
         (report, error)
     }
@@ -74,58 +65,75 @@ impl Copier {
         watch: &dyn Watch,
         report: &mut CopyReport,
     ) -> Result<(), PipelineError> {
-        watch.say(&format!("opening {spec}"));
-        let machine = tokio::select! {
-            opened = source::open(spec, &self.sources) => opened?,
-            () = cancelled(&self.cancel) => return Err(PipelineError::Cancelled),
-        };
-        report.machine = self
-            .settings
-            .machine
-            .clone()
-            .unwrap_or_else(|| machine.name.clone());
+        let machine = self.open(spec, watch).await?;
+        let own_name = machine.name.clone();
+        report.machine = self.settings.machine.clone().unwrap_or(own_name);
         report.notes.clone_from(&machine.notes);
+        report.not_copied = machine.disks.iter().map(|disk| disk.disk_id.clone()).collect();
         for note in &machine.notes {
             watch.say(&format!("note: {note}"));
         }
-        self.refuse_nonsense(&machine)?;
+        // All that can be refused is refused before anything is created.
+        for disk in &machine.disks {
+            if let Some(capacity) = disk.capacity_bytes {
+                self.place(&report.machine, disk, capacity).await?;
+            }
+        }
         let exports = match self.settings.route {
             Route::Device => None,
             Route::Nbd => Some(Exports::connect(&self.settings.export).await?),
         };
+        let copied = self.copy_disks(&machine, exports.as_ref(), watch, report).await;
+        if let Some(exports) = &exports
+            && let Err(error) = exports.stop_if_idle().await
+        {
+            tracing::warn!(%error, "the NBD server goes on");
+        }
+        copied
+    }
+
+    async fn open(&self, spec: &str, watch: &dyn Watch) -> Result<SourceMachine, PipelineError> {
+        // Before hours are spent on unpacking.
+        self.client.status().await.map_err(PipelineError::Daemon)?;
+        watch.say(&format!("opening {spec}"));
+        tokio::select! {
+            opened = source::open(spec, &self.sources) => Ok(opened?),
+            () = stopped(&self.cancel) => Err(PipelineError::Cancelled),
+        }
+    }
+
+    async fn copy_disks(
+        &self,
+        machine: &SourceMachine,
+        exports: Option<&Exports>,
+        watch: &dyn Watch,
+        report: &mut CopyReport,
+    ) -> Result<(), PipelineError> {
+        let record = self.store.begin_machine(&report.source, &report.machine)?;
         let rate = RateLimit::new(self.settings.rate);
+        let mut copied = Ok(());
         for source_disk in &machine.disks {
-            if self.cancel.is_cancelled() {
-                return Err(PipelineError::Cancelled);
-            }
             let job = disk::Job {
                 copier: self,
+                copy: record,
                 machine: &report.machine,
                 source: source_disk,
-                exports: exports.as_ref(),
+                exports,
                 rate: &rate,
                 watch,
             };
-            report.disks.push(job.run().await?);
-        }
-        Ok(())
-    }
-
-    /// What can be refused before anything is created.
-    fn refuse_nonsense(&self, machine: &SourceMachine) -> Result<(), PipelineError> {
-        for disk in &machine.disks {
-            if let Some(capacity) = disk.capacity_bytes {
-                disk::size_for(&disk.disk_id, capacity, self.settings.buffer)?;
+            match job.run().await {
+                Ok(disk) => {
+                    report.not_copied.retain(|id| *id != disk.disk_id);
+                    report.disks.push(disk);
+                }
+                Err(error) => {
+                    copied = Err(error);
+                    break;
+                }
             }
         }
-        Ok(())
-    }
-}
-
-/// Returns once somebody wants the copy stopped.
-pub(super) async fn cancelled(cancel: &Cancel) {
-    let mut look = tokio::time::interval(std::time::Duration::from_millis(100));
-    while !cancel.is_cancelled() {
-        look.tick().await;
+        let recorded = self.store.end_machine(record, &disk::end_of(&copied, |()| None));
+        copied.and_then(|()| Ok(recorded?))
     }
 }

@@ -3,9 +3,12 @@
 
 mod disk;
 mod error;
+mod leftovers;
 mod machine;
 mod names;
+mod place;
 mod route;
 
 pub use error::PipelineError;
+pub use leftovers::clean_up_after;
 pub use machine::{Copier, Watch};

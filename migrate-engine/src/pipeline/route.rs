@@ -121,27 +121,33 @@ impl Job<'_> {
         initial_content: InitialContent,
         cancel: &Cancel,
     ) -> Result<CopyReport, PipelineError> {
-        let export = exports.publish(device).await?;
-        self.watch.say(&format!("published as {}", export.uri));
-        let volume = device.device().volume_id.to_string();
-        let row = ExportRow {
-            volume_id: &volume,
-            name: export.name(),
-            device_path: &device.device().device_path,
-            uri: &export.uri,
-            backend: exports.backend(),
-        };
+        let id = device.device().volume_id;
+        let (volume, name) = (id.to_string(), Exports::name(id));
+        let settings = &self.copier.settings.export;
+        self.copier.store.publishing(&ExportRow {
+            volume_id: volume.clone(),
+            name: name.to_string(),
+            device_path: device.device().device_path.clone(),
+            uri: exports.uri(&name),
+            backend: exports.backend().to_owned(),
+            listen: settings.listen.to_string(),
+            run: self.copier.run.id(),
+        })?;
         let copied = async {
-            self.copier.store.published(&row)?;
+            // We hold the lease: an export of this volume that is still there was left by somebody who died.
+            exports.withdraw(&name).await?;
+            let uri = exports.publish(device).await?;
+            self.watch
+                .say(&format!("disk {}: published as {uri}", self.source.disk_id));
             let options = NbdOptions {
                 initial_content,
                 ..reading(&self.copier.settings)
             };
-            let writer = connect(export.uri.clone(), options).await?;
+            let writer = connect(uri, options).await?;
             self.move_bytes(served, writer, cancel).await
         }
         .await;
-        let withdrawn = exports.withdraw(&export).await;
+        let withdrawn = exports.withdraw(&name).await;
         if withdrawn.is_ok() {
             self.copier.store.withdrawn(&volume)?;
         }

@@ -7,6 +7,7 @@ use nbd_export::{
     QemuStorageDaemon, QemuStorageDaemonConfig, Withdrawal,
 };
 use volume_client::OpenedDevice;
+use volume_client::types::VolumeId;
 
 use crate::config::{ExportBackend, ExportSettings};
 
@@ -22,11 +23,14 @@ pub enum ExportFailure {
         name: String,
         /// Why.
         #[source]
-        source: ExportError,
+        source: Box<ExportError>,
     },
     /// The server could not be started.
     #[error("cannot start the NBD server")]
-    Start(#[source] ExportError),
+    Start(#[source] Box<ExportError>),
+    /// The server could not be ended.
+    #[error("cannot end the NBD server")]
+    Stop(#[source] Box<ExportError>),
     /// The device is not what was verified.
     #[error("device of export `{name}` is refused")]
     Source {
@@ -39,9 +43,6 @@ pub enum ExportFailure {
     /// The descriptor could not be shared.
     #[error("cannot share the descriptor of the device")]
     Descriptor(#[source] std::io::Error),
-    /// The name cannot be one of an export.
-    #[error("export name is refused")]
-    Name(#[from] nbd_export::NameError),
 }
 
 /// The server that exports are published through.
@@ -50,19 +51,22 @@ pub struct Exports {
     exporter: Arc<dyn Exporter>,
 }
 
-/// A published export.
-#[derive(Debug, Clone)]
-pub struct Export {
-    name: ExportName,
-    /// Where it is.
-    pub uri: String,
-}
-
-impl Export {
-    /// Its name.
+impl ExportFailure {
+    /// What a person can do, where that is known.
     #[must_use]
-    pub fn name(&self) -> &str {
-        self.name.as_str()
+    pub fn hint(&self) -> Option<String> {
+        let Self::Start(source) = self else { return None };
+        match &**source {
+            ExportError::AddressInUse { address } => Some(format!(
+                "something else listens on {address}: name another address with --nbd-listen, or share its server's \
+                 --runtime-dir"
+            )),
+            ExportError::Start { program, .. } => Some(format!(
+                "is {} installed? Debian has it in package qemu-utils or nbd-server",
+                program.display()
+            )),
+            _ => None,
+        }
     }
 }
 
@@ -72,7 +76,8 @@ impl Exports {
     /// # Errors
     /// Where it cannot be started: not installed, or its address taken.
     pub async fn connect(settings: &ExportSettings) -> Result<Self, ExportFailure> {
-        let (runtime_dir, listen) = (settings.runtime_dir.clone(), settings.listen.clone());
+        let runtime_dir = settings.runtime_dir.join(settings.backend.name());
+        let listen = settings.listen.clone();
         let exporter: Arc<dyn Exporter> = match settings.backend {
             ExportBackend::QemuStorageDaemon => {
                 let config = QemuStorageDaemonConfig {
@@ -83,19 +88,23 @@ impl Exports {
                 Arc::new(
                     QemuStorageDaemon::connect_or_start(config)
                         .await
-                        .map_err(ExportFailure::Start)?,
+                        .map_err(|source| ExportFailure::Start(source.into()))?,
                 )
             }
             ExportBackend::NbdServer => {
+                let files = &settings.nbd_server;
                 let config = NbdServerConfig {
                     runtime_dir,
                     listen,
+                    base_config: files.base_config.clone(),
+                    drop_in_dir: files.drop_in_dir.clone(),
+                    node_dir: files.node_dir.clone(),
                     ..NbdServerConfig::default()
                 };
                 Arc::new(
                     NbdServer::connect_or_start(config)
                         .await
-                        .map_err(ExportFailure::Start)?,
+                        .map_err(|source| ExportFailure::Start(source.into()))?,
                 )
             }
         };
@@ -108,14 +117,27 @@ impl Exports {
         self.exporter.backend()
     }
 
+    /// The name of a volume's export.
+    #[must_use]
+    pub fn name(volume: VolumeId) -> ExportName {
+        ExportName::new(format!("migration-vol-{volume}"))
+            .expect("a plain prefix and a UUID are a plain name")
+    }
+
+    /// Where an export of this name is, or would be.
+    #[must_use]
+    pub fn uri(&self, name: &ExportName) -> String {
+        self.exporter.endpoint(name).uri()
+    }
+
     /// Publishes an opened device as `migration-vol-{volume_id}`. Only the proven descriptor is served; a handshake has
-    /// confirmed name and size when this returns.
+    /// confirmed name and size when this returns, with where it is.
     ///
     /// # Errors
     /// Where the server refuses; nothing stays published then.
-    pub async fn publish(&self, device: &OpenedDevice) -> Result<Export, ExportFailure> {
+    pub async fn publish(&self, device: &OpenedDevice) -> Result<String, ExportFailure> {
         let leased = device.device();
-        let name = ExportName::new(format!("migration-vol-{}", leased.volume_id))?;
+        let name = Self::name(leased.volume_id);
         let descriptor = device.try_clone().map_err(ExportFailure::Descriptor)?;
         let source = ExportSource::new(
             &leased.device_path,
@@ -138,34 +160,33 @@ impl Exports {
             .map_err(|source| ExportFailure::Server {
                 doing: "publish",
                 name: name.to_string(),
-                source,
+                source: source.into(),
             })?;
-        Ok(Export {
-            name,
-            uri: published.endpoint.uri(),
-        })
+        Ok(published.endpoint.uri())
     }
 
-    /// Withdraws an export, whoever is connected, and ends the server where nothing else is exported.
+    /// Withdraws an export, whoever is connected. One that is not there is fine.
     ///
     /// # Errors
     /// Where the server does not let go of the device.
-    pub async fn withdraw(&self, export: &Export) -> Result<(), ExportFailure> {
-        let failed = |doing| {
-            move |source| ExportFailure::Server {
-                doing,
-                name: export.name.to_string(),
-                source,
-            }
-        };
-        self.exporter
-            .unpublish(&export.name, Withdrawal::DropClients)
-            .await
-            .map_err(failed("withdraw"))?;
+    pub async fn withdraw(&self, name: &ExportName) -> Result<(), ExportFailure> {
+        let withdrawn = self.exporter.unpublish(name, Withdrawal::DropClients).await;
+        withdrawn.map_err(|source| ExportFailure::Server {
+            doing: "withdraw",
+            name: name.to_string(),
+            source: source.into(),
+        })
+    }
+
+    /// Ends the server where nothing is exported any more, by us or by anybody else who shares it.
+    ///
+    /// # Errors
+    /// Where it does not end.
+    pub async fn stop_if_idle(&self) -> Result<(), ExportFailure> {
         self.exporter
             .stop_if_idle()
             .await
             .map(drop)
-            .map_err(failed("end the server of"))
+            .map_err(|source| ExportFailure::Stop(source.into()))
     }
 }

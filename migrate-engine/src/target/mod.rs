@@ -1,7 +1,13 @@
 //! Where disks go: volumes, which the daemon finds or makes, attaches and proves.
 
+mod attach;
+mod error;
 mod export;
+mod operation;
 mod volume;
 
-pub use export::{Export, ExportFailure, Exports};
-pub use volume::{TargetError, TargetVolume, Wanted, provision};
+pub use attach::{Tell, open};
+pub use error::TargetError;
+pub use export::{ExportFailure, Exports};
+pub use operation::stopped;
+pub use volume::{Volumes, Wanted};

@@ -1,144 +1,34 @@
-//! A volume for a disk: the one that the disk has, or a new one; attached, and opened only once it is proven.
+//! A volume for a disk: the one that the disk has, or a new one; attached here, and detached again.
 
 use std::time::Duration;
 
-use volume_client::types::{
-    AttachVolume, ErrorCode, LeaseAccess, LeasePurpose, NewVolume, SourceDisk, Volume, VolumeId, VolumeState,
-};
-use volume_client::{ClientError, OpenDevice, OpenedDevice, VolumedClient};
+use tokio::time::Instant;
+use volume_client::types::{AttachVolume, ErrorCode, NewVolume, SourceDisk, Volume, VolumeId, VolumeState};
+use volume_client::{ClientError, VolumedClient};
 
+use super::TargetError;
+use super::operation::{finish, stopped};
+use crate::block::Cancel;
 use crate::model::Size;
 
-/// Why a volume could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum TargetError {
-    /// The daemon said no, or did not answer.
-    #[error("cannot {doing} for disk `{disk}`")]
-    Daemon {
-        /// What was tried.
-        doing: &'static str,
-        /// The disk.
-        disk: String,
-        /// Why.
-        #[source]
-        source: ClientError,
-    },
-    /// The volume that the disk has is too small for it.
-    #[error(
-        "volume {volume} of disk `{disk}` has {has}, the disk needs {needs}; grow it with `volumectl volumes resize`, or \
-         delete it"
-    )]
-    TooSmall {
-        /// The volume.
-        volume: VolumeId,
-        /// The disk.
-        disk: String,
-        /// Its size.
-        has: Size,
-        /// What the disk needs at least.
-        needs: Size,
-    },
-    /// The volume is in a state that a person must look at.
-    #[error("volume {volume} of disk `{disk}` is {state:?}; see `volumectl volumes show {volume}`")]
-    Unusable {
-        /// The volume.
-        volume: VolumeId,
-        /// The disk.
-        disk: String,
-        /// Its state.
-        state: VolumeState,
-    },
-}
+/// How long a daemon that is away, or a lease of ours that could not be released, is waited for before a volume is left
+/// attached.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// How long somebody may look at a device that we gave back, as udev's probes do.
+const BUSY_PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(200);
 
-/// A volume that is attached here for one disk.
-#[derive(Debug, Clone)]
-pub struct TargetVolume {
-    /// The volume.
-    pub volume: Volume,
-    /// Whether the disk had it before.
-    pub reused: bool,
-    /// Whether it was attached before we came: then it is not ours to detach after a failure.
-    pub was_attached: bool,
-    disk: String,
-}
-
-/// Finds the volume of `source`, or makes one of `size`, and attaches it. Repeating it, also after a crash, finds the
-/// same volume.
-///
-/// # Errors
-/// [`TargetError::TooSmall`] where the disk's volume cannot hold `needs`; whatever the daemon says.
-pub async fn provision(
-    client: &VolumedClient,
-    source: &SourceDisk,
-    wanted: &Wanted<'_>,
-    timeout: Duration,
-) -> Result<TargetVolume, TargetError> {
-    let failed = |doing| {
-        move |e: ClientError| TargetError::Daemon {
-            doing,
-            disk: source.disk.clone(),
-            source: e,
-        }
-    };
-    let vm_id = client.status().await.map_err(failed("ask the daemon"))?.vm_id;
-    let found = client
-        .volume_of_source(source)
-        .await
-        .map_err(failed("look for the volume"))?;
-    let reused = found.is_some();
-    let volume = match found {
-        Some(volume) => volume,
-        None => {
-            let new = NewVolume {
-                name: wanted.name.to_owned(),
-                size_bytes: wanted.size.0,
-                source: Some(source.clone()),
-            };
-            client
-                .create_volume_and_wait(&new, timeout)
-                .await
-                .map_err(failed("create a volume"))?
-        }
-    };
-    if volume.size_bytes < wanted.needs.0 {
-        let (has, needs) = (Size(volume.size_bytes), wanted.needs);
-        return Err(TargetError::TooSmall {
-            volume: volume.id,
-            disk: source.disk.clone(),
-            has,
-            needs,
-        });
-    }
-    let was_attached = volume.state == VolumeState::InUse;
-    match volume.state {
-        VolumeState::InUse => hold(client, volume.id, timeout)
-            .await
-            .map_err(failed("verify the device"))?,
-        VolumeState::Available => {
-            let attach = AttachVolume { vm_id };
-            client
-                .attach_and_wait(volume.id, &attach, timeout)
-                .await
-                .map_err(failed("attach the volume"))?;
-        }
-        state => {
-            return Err(TargetError::Unusable {
-                volume: volume.id,
-                disk: source.disk.clone(),
-                state,
-            });
-        }
-    }
-    let volume = client
-        .volume(volume.id)
-        .await
-        .map_err(failed("look at the volume"))?;
-    Ok(TargetVolume {
-        volume,
-        reused,
-        was_attached,
-        disk: source.disk.clone(),
-    })
+/// The volumes of one disk's copy: the daemon, and how it is asked.
+#[derive(Clone, Copy)]
+pub struct Volumes<'a> {
+    /// The daemon.
+    pub client: &'a VolumedClient,
+    /// The disk, as people know it.
+    pub disk: &'a str,
+    /// How long an operation is waited for.
+    pub timeout: Duration,
+    /// Stops what is not done yet; giving back goes on.
+    pub cancel: &'a Cancel,
 }
 
 /// What is wanted of a volume.
@@ -148,63 +38,156 @@ pub struct Wanted<'a> {
     pub name: &'a str,
     /// The size of a new one.
     pub size: Size,
-    /// What it must hold at least.
-    pub needs: Size,
 }
 
-/// That the volume's recorded device is still the right one; where the mapping is stale it is correlated anew.
-async fn hold(client: &VolumedClient, id: VolumeId, timeout: Duration) -> Result<(), ClientError> {
-    match client.volume_device(id).await {
-        Ok(_) => Ok(()),
-        Err(error) => match error.code() {
-            Some(ErrorCode::DeviceMissing | ErrorCode::DeviceChanged) => {
-                client.correlate_and_wait(id, timeout).await.map(drop)
-            }
-            _ => Err(error),
-        },
+impl Volumes<'_> {
+    fn failed(&self, doing: &'static str) -> impl FnOnce(ClientError) -> TargetError + use<> {
+        let disk = self.disk.to_owned();
+        move |source| TargetError::Daemon { doing, disk, source }
     }
-}
 
-impl TargetVolume {
-    /// Opens the device for writing, proven through its descriptor and leased.
+    /// The volume that the disk has, if any; an operation of a run that was killed is waited for. Changes nothing.
     ///
     /// # Errors
-    /// Where it is not the device that the daemon verified, or somebody else uses it.
-    pub async fn open(
-        &self,
-        client: &VolumedClient,
-        purpose: LeasePurpose,
-        detail: &str,
-    ) -> Result<OpenedDevice, TargetError> {
-        let mut open = OpenDevice::new(LeaseAccess::Write, purpose, holder());
-        open.detail = Some(detail.chars().take(200).collect());
-        client
-            .open_device(self.volume.id, open)
-            .await
-            .map_err(|source| TargetError::Daemon {
-                doing: "open the device",
-                disk: self.disk.clone(),
-                source,
-            })
+    /// [`TargetError::TooSmall`] where it cannot hold `needs`, [`TargetError::Unusable`] where a person must look at it;
+    /// whatever the daemon says.
+    pub async fn find(&self, source: &SourceDisk, needs: Size) -> Result<Option<Volume>, TargetError> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let found = self.client.volume_of_source(source).await;
+            let Some(volume) = found.map_err(self.failed("look for the volume"))? else {
+                return Ok(None);
+            };
+            if volume.size_bytes < needs.0 {
+                return Err(TargetError::TooSmall {
+                    volume: volume.id,
+                    disk: self.disk.to_owned(),
+                    has: Size(volume.size_bytes),
+                    needs,
+                });
+            }
+            let in_between = matches!(
+                volume.state,
+                VolumeState::Creating
+                    | VolumeState::Attaching
+                    | VolumeState::Detaching
+                    | VolumeState::Extending
+                    | VolumeState::Deleting
+            );
+            match volume.state {
+                VolumeState::Available | VolumeState::InUse => return Ok(Some(volume)),
+                state if !in_between || Instant::now() > deadline => {
+                    return Err(TargetError::Unusable {
+                        volume: volume.id,
+                        disk: self.disk.to_owned(),
+                        state,
+                    });
+                }
+                _ => self.pause().await?,
+            }
+        }
     }
 
-    /// Detaches the volume.
+    async fn pause(&self) -> Result<(), TargetError> {
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => Ok(()),
+            () = stopped(self.cancel) => Err(TargetError::Stopped),
+        }
+    }
+
+    /// Makes a volume. A run that is killed meanwhile leaves one that [`find`](Self::find) finds.
+    ///
+    /// # Errors
+    /// Whatever the daemon says; [`TargetError::Stopped`].
+    pub async fn create(&self, source: &SourceDisk, wanted: &Wanted<'_>) -> Result<Volume, TargetError> {
+        const DOING: &str = "create a volume";
+        let new = NewVolume {
+            name: wanted.name.to_owned(),
+            size_bytes: wanted.size.0,
+            source: Some(source.clone()),
+        };
+        let asked = self
+            .client
+            .create_volume(&new)
+            .await
+            .map_err(self.failed(DOING))?;
+        let done = finish(self.client, &asked, self.timeout, self.cancel).await;
+        let done = done.map_err(|unfinished| unfinished.doing(DOING, self.disk))?;
+        self.client
+            .volume(done.volume_id)
+            .await
+            .map_err(self.failed("look at the volume"))
+    }
+
+    /// Attaches a volume here. One that is attached is verified, and correlated anew where its mapping is stale.
+    ///
+    /// # Errors
+    /// Whatever the daemon says; [`TargetError::Stopped`]. The volume is not attached then, unless it was before or
+    /// [`TargetError::is_undecided`] says that it may come to be.
+    pub async fn attach(&self, volume: &Volume) -> Result<(), TargetError> {
+        if volume.state == VolumeState::InUse {
+            return self.verify(volume.id).await;
+        }
+        const DOING: &str = "attach the volume";
+        let status = self.client.status().await;
+        let vm_id = status.map_err(self.failed("ask the daemon for its VM"))?.vm_id;
+        let asked = self
+            .client
+            .attach_volume(volume.id, &AttachVolume { vm_id })
+            .await;
+        let asked = asked.map_err(self.failed(DOING))?;
+        let done = finish(self.client, &asked, self.timeout, self.cancel).await;
+        done.map(drop)
+            .map_err(|unfinished| unfinished.doing(DOING, self.disk))
+    }
+
+    async fn verify(&self, id: VolumeId) -> Result<(), TargetError> {
+        match self.client.volume_device(id).await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.code() {
+                Some(ErrorCode::DeviceMissing | ErrorCode::DeviceChanged) => self
+                    .client
+                    .correlate_and_wait(id, self.timeout)
+                    .await
+                    .map(drop)
+                    .map_err(self.failed("correlate the volume")),
+                _ => Err(self.failed("verify the device")(error)),
+            },
+        }
+    }
+
+    /// Detaches the volume. Goes on although the work was stopped; a daemon that is away is waited for, and so is a lease
+    /// of ours that could not be released. A volume that is not attached is fine.
     ///
     /// # Errors
     /// Whatever the daemon says; the volume then stays attached.
-    pub async fn detach(&self, client: &VolumedClient, timeout: Duration) -> Result<(), TargetError> {
-        client
-            .detach_and_wait(self.volume.id, timeout)
-            .await
-            .map(drop)
-            .map_err(|source| TargetError::Daemon {
-                doing: "detach the volume",
-                disk: self.disk.clone(),
-                source,
-            })
+    pub async fn detach(&self, id: VolumeId) -> Result<(), TargetError> {
+        let began = Instant::now();
+        loop {
+            let error = match self.client.detach_and_wait(id, self.timeout).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.code() == Some(ErrorCode::NotAttached) => return Ok(()),
+                Err(error) => error,
+            };
+            if began.elapsed() > patience_with(&error) {
+                return Err(self.failed("detach the volume")(error));
+            }
+            tracing::debug!(volume = %id, %error, "cannot detach yet");
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }
 
-fn holder() -> String {
-    format!("migrate-engine pid {}", std::process::id())
+/// How long an error of detaching may pass by itself.
+fn patience_with(error: &ClientError) -> Duration {
+    let away = matches!(
+        error,
+        ClientError::Unreachable { .. } | ClientError::TimedOut { .. } | ClientError::AnswerLost { .. }
+    );
+    match error.code() {
+        _ if away => PATIENCE,
+        Some(ErrorCode::OperationInProgress | ErrorCode::NotReady | ErrorCode::VolumeLeased) => PATIENCE,
+        Some(ErrorCode::DeviceBusy) => BUSY_PATIENCE,
+        _ => Duration::ZERO,
+    }
 }

@@ -11,6 +11,18 @@ use crate::{ExportError, NbdAddress, runtime::plain_absolute};
 /// First line of every file that we may overwrite or remove.
 pub(super) const MARKER: &str = "# written by nbd-export; changes are overwritten";
 
+/// How a running server takes new exports up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reload {
+    /// [`Reload::Signal`], but [`Reload::Replace`] for versions whose reload corrupts memory (3.20 to 3.24).
+    #[default]
+    Auto,
+    /// SIGHUP; confirmed by opening *every* export, and followed by [`Reload::Replace`] if one does not open.
+    Signal,
+    /// A new master; the children of the old one go on serving.
+    Replace,
+}
+
 /// Settings of the backend.
 #[derive(Debug, Clone)]
 pub struct NbdServerConfig {
@@ -19,7 +31,7 @@ pub struct NbdServerConfig {
     /// Main configuration. Written by us, unless one that is not ours is there: then it must include the drop-in
     /// directory and listen where `listen` says.
     pub base_config: PathBuf,
-    /// One file per export, `NAME.conf`. Files of others are left alone.
+    /// One file per export, `NAME.conf`. Files of others are left alone, and served along while we export something.
     pub drop_in_dir: PathBuf,
     /// Private device nodes, one per export. Must not be on a file system mounted `nodev` (as `/run` often is).
     pub node_dir: PathBuf,
@@ -27,6 +39,8 @@ pub struct NbdServerConfig {
     pub runtime_dir: PathBuf,
     /// Where to listen.
     pub listen: NbdAddress,
+    /// How new exports are taken up.
+    pub reload: Reload,
 }
 
 impl Default for NbdServerConfig {
@@ -38,6 +52,7 @@ impl Default for NbdServerConfig {
             node_dir: "/dev/nbd-export".into(),
             runtime_dir: "/run/nbd-export/nbd-server".into(),
             listen: NbdAddress::default(),
+            reload: Reload::default(),
         }
     }
 }

@@ -103,8 +103,14 @@ impl DropIns {
         write_durably(&self.file(name), &text)
     }
 
-    /// Makes the node that nbd-server opens.
+    /// Makes the node that nbd-server opens; one that is right stays, so that clients never miss it.
     pub(super) fn make_node(&self, name: &ExportName, source: &ExportSource) -> Result<(), ExportError> {
+        let there = rustix::fs::stat(self.node(name))
+            .ok()
+            .and_then(|stat| SourceIdentity::of(&stat));
+        if there == Some(source.identity()) {
+            return Ok(());
+        }
         remove_if_there(&self.node(name))?;
         match source.identity() {
             SourceIdentity::Block { .. } => self.make_device(name, source.identity()),

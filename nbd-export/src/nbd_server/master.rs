@@ -1,15 +1,20 @@
 //! nbd-server's processes: the master that listens, and the children that each serve one client.
 //!
 //! Facts this rests on (nbd-server 3.24, tried for real):
-//! - SIGHUP appends exports and never removes or changes one (nbd-server(1)). Repeated, it kills the master by heap
-//!   corruption (NetworkBlockDevice/nbd#142, in 3.20 to 3.24; earlier report of the symptom: #96), or garbles names.
+//! - SIGHUP appends exports and never removes or changes one (nbd-server(1)). From 3.20 to 3.24 it corrupts the heap
+//!   (NetworkBlockDevice/nbd#142; earlier report of the symptom: #96): the master dies, or garbles a name, or lists
+//!   an export whose every new client loses its serving process. Nothing of that is fit to serve disks, so on these
+//!   versions the master is replaced instead.
 //! - SIGTERM to the master ends the serving children too; SIGKILL leaves them serving to the end.
 //! - A child closes its copy of the listening socket right after the fork, so a new master can listen while children
 //!   of the old one serve (SO_REUSEADDR is set on both sides). A Unix socket's file stays and must be removed first.
+//! - It searches a prime (Diffie-Hellman) between listening and accepting, at every start and for TLS or not: 0 to 0.7 s
+//!   on an idle core, more on a busy one. Clients that connect meanwhile wait; they are not refused.
 //! - It goes to the background before it binds: "address in use" is seen only by its absence.
 
 use std::{
     fs,
+    io::ErrorKind,
     net::TcpListener,
     os::unix::net::UnixStream,
     process::Stdio,
@@ -20,19 +25,27 @@ use std::{
 use rustix::process::Signal;
 use tokio::{
     process::Command,
+    sync::OnceCell,
     time::{Instant, sleep, timeout},
 };
 
-use super::config::NbdServerConfig;
+use super::{
+    config::{NbdServerConfig, Reload},
+    version,
+};
 use crate::{
-    ExportError, ExportName, NbdAddress, SourceIdentity, handshake,
+    ExportError, ExportName, NbdAddress, SourceIdentity,
+    handshake::{self, Session},
     process::{MARK, ServerProcess, poll_until},
     runtime::{RuntimeDir, remove_if_there},
 };
 
-const START: Duration = Duration::from_secs(10);
+/// A starved machine may search its prime for long.
+const START: Duration = Duration::from_secs(60);
 /// A reload shows its exports within 20 ms, even with a thousand of them.
 const RELOAD: Duration = Duration::from_secs(2);
+/// From fork to the closing of the listening socket.
+const FORKED: Duration = Duration::from_secs(3);
 const END: Duration = Duration::from_secs(10);
 const PID: &str = "pid";
 const LOG: &str = "log";
@@ -43,6 +56,7 @@ pub(super) struct Master {
     config: NbdServerConfig,
     pub(super) directory: RuntimeDir,
     starts: AtomicU64,
+    sound: OnceCell<bool>,
 }
 
 impl Master {
@@ -51,6 +65,7 @@ impl Master {
             config,
             directory,
             starts: AtomicU64::new(0),
+            sound: OnceCell::new(),
         }
     }
 
@@ -97,10 +112,13 @@ impl Master {
         let Some(process) = self.process() else {
             return self.restart(expected).await;
         };
+        if !self.reloads().await {
+            return self.restart(expected).await;
+        }
         process
             .signal(Signal::HUP)
             .map_err(ExportError::io("reloading nbd-server"))?;
-        if self.wait_listed(expected, RELOAD).await {
+        if self.wait_listed(expected, RELOAD).await && self.opens(expected).await {
             return Ok(());
         }
         let alive = self.process().is_some();
@@ -110,6 +128,32 @@ impl Master {
             "nbd-server did not survive a reload, starting a new one"
         );
         self.restart(expected).await
+    }
+
+    /// Whether a reload may be tried at all.
+    async fn reloads(&self) -> bool {
+        match self.config.reload {
+            Reload::Signal => true,
+            Reload::Replace => false,
+            Reload::Auto => {
+                *self
+                    .sound
+                    .get_or_init(|| version::has_sound_reload(&self.config.program))
+                    .await
+            }
+        }
+    }
+
+    /// Whether a new client gets each export: a corrupted master may list what its children cannot serve.
+    async fn opens(&self, expected: &[ExportName]) -> bool {
+        for name in expected {
+            let opened = async { Session::open(&self.config.listen, name).await?.close().await };
+            if let Err(error) = opened.await {
+                tracing::debug!(%name, %error, "export is listed but does not open");
+                return false;
+            }
+        }
+        true
     }
 
     async fn wait_listed(&self, expected: &[ExportName], limit: Duration) -> bool {
@@ -123,11 +167,15 @@ impl Master {
         true
     }
 
-    /// Replaces the master. Running transfers go on: their children are left alone.
+    /// Replaces the master; only ends it if there is nothing to serve. Running transfers go on: their children are
+    /// left alone.
     pub(super) async fn restart(&self, expected: &[ExportName]) -> Result<(), ExportError> {
         self.end_master(Signal::KILL).await?;
+        if expected.is_empty() {
+            return Ok(());
+        }
         self.config.settle_base()?;
-        self.free_address()?;
+        self.free_address().await?;
         self.start().await?;
         if !self.wait_listed(expected, START).await {
             let reason = match self.process() {
@@ -180,21 +228,28 @@ impl Master {
     }
 
     /// Refuses an address that a stranger has, and removes the socket a dead master left.
-    fn free_address(&self) -> Result<(), ExportError> {
+    async fn free_address(&self) -> Result<(), ExportError> {
         let address = &self.config.listen;
-        match address {
-            NbdAddress::Tcp(tcp) => match TcpListener::bind(tcp) {
-                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                    Err(ExportError::AddressInUse {
-                        address: address.clone(),
-                    })
-                }
-                Err(error) => Err(ExportError::io(format!("listening on {address}"))(error)),
-                Ok(_) => Ok(()),
-            },
-            NbdAddress::Unix(path) if UnixStream::connect(path).is_ok() => Err(ExportError::AddressInUse {
+        let in_use = || {
+            Err(ExportError::AddressInUse {
                 address: address.clone(),
-            }),
+            })
+        };
+        match address {
+            NbdAddress::Tcp(tcp) => {
+                let bind = || TcpListener::bind(tcp).map(drop).map_err(|error| error.kind());
+                // A child that was just forked when the master died may not have closed its copy yet.
+                let young = !ServerProcess::all(&self.directory.mark()).is_empty();
+                if young {
+                    poll_until(FORKED, || bind() != Err(ErrorKind::AddrInUse)).await;
+                }
+                match bind() {
+                    Ok(()) => Ok(()),
+                    Err(ErrorKind::AddrInUse) => in_use(),
+                    Err(kind) => Err(ExportError::io(format!("listening on {address}"))(kind)),
+                }
+            }
+            NbdAddress::Unix(path) if UnixStream::connect(path).is_ok() => in_use(),
             NbdAddress::Unix(path) => remove_if_there(path),
         }
     }

@@ -1,8 +1,9 @@
 //! Debian's nbd-server as an exporter: drop-in files, reloads that are confirmed, a master that is replaced at need.
 //!
-//! Its reload never removes an export and, up to 3.24, kills the master sooner or later (see `master`). So each
-//! change is confirmed by a handshake; where it is not, or where an export must go, the master is killed and started
-//! anew while the children go on serving their clients. For those few milliseconds new connections are refused.
+//! Its reload never removes an export and, from 3.20 to 3.24, corrupts the master's memory (see `master`). So each
+//! change is confirmed by a handshake; where it is not, where the reload is known to be broken, and where an export
+//! must go, the master is killed and started anew while the children go on serving their clients. New connections are
+//! refused for some milliseconds and may then wait a second. Without exports nothing runs: nbd-server refuses to.
 //!
 //! All state is on disk, under a lock, so several processes may share one server. A record whose device is gone or
 //! has become another one is withdrawn by the next command.
@@ -10,6 +11,7 @@
 mod config;
 mod drop_in;
 mod master;
+mod version;
 mod withdraw;
 
 use std::{
@@ -29,7 +31,7 @@ use crate::{
     process::poll_until,
     runtime::{CommandLock, RuntimeDir},
 };
-pub use config::NbdServerConfig;
+pub use config::{NbdServerConfig, Reload};
 use drop_in::{DropIn, DropIns};
 use master::Master;
 

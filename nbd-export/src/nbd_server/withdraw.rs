@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{DropIn, Server};
-use crate::{ExportError, ExportName, Withdrawal, process::poll_until};
+use crate::{
+    ExportError, ExportName, Withdrawal,
+    process::{ServerProcess, poll_until},
+};
 
 /// How long the child of a client that has just disconnected may take to end.
 const GRACE: Duration = Duration::from_millis(500);
@@ -31,7 +34,9 @@ impl Server {
         let closed = self.drop_ins.close_node(name)?;
         match withdrawal {
             Withdrawal::WhenIdle => {
-                let idle = || self.master.serving(record.identity).is_empty();
+                let clients = self.master.serving(record.identity);
+                // Looked at once: the node is closed, so there can be no others.
+                let idle = || clients.iter().all(ServerProcess::has_ended);
                 if !poll_until(GRACE, idle).await {
                     closed.reopen()?;
                     return Err(ExportError::InUse { name: name.clone() });
@@ -67,7 +72,7 @@ impl Server {
         Ok(names.len())
     }
 
-    /// A new master that never knew the withdrawn export. Without exports the old one may go on: its node is gone.
+    /// A new master that never knew the withdrawn export.
     async fn reload_without(&self) -> Result<(), ExportError> {
         self.master.restart(&self.names()?).await
     }

@@ -1,5 +1,10 @@
 //! Real devices, real servers and a small NBD client for the tests.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "test support: each test binary uses its own part"
+)]
 
 pub mod client;
 pub mod device;

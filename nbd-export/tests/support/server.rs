@@ -1,8 +1,9 @@
 //! Servers of a test's own: private directories, an own address, ended with the test.
 
 use std::{
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use nbd_export::{NbdAddress, NbdServer, NbdServerConfig, QemuStorageDaemon, QemuStorageDaemonConfig};
@@ -66,9 +67,19 @@ impl Home {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port of this test's own: below the ephemeral range, where no outgoing connection and no "port 0" of others can
+/// take it while a server is being replaced, and apart from what tests in other processes pick.
 pub fn free_port() -> NbdAddress {
-    NbdAddress::Tcp(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id().wrapping_mul(7);
+    loop {
+        let offset = own.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let port = u16::try_from(20_000 + offset).unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return NbdAddress::Tcp(address);
+        }
+    }
 }
 
 /// Live processes that carry the mark of a runtime directory.

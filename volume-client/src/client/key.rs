@@ -6,7 +6,7 @@ use std::str::FromStr;
 use uuid::Uuid;
 
 /// The longest key, in characters.
-const MAX_KEY: usize = 255;
+const MAX_KEY: usize = 128;
 
 /// The value of an `Idempotency-Key` header: 1 to 255 printable ASCII characters without spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

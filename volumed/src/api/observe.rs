@@ -69,7 +69,7 @@ pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request
     metrics.request_answered(route, method, status, took);
     span.in_scope(|| match status {
         500.. => tracing::warn!(status, ?took, "answered"),
-        _ if route.starts_with("/api/") => tracing::info!(status, ?took, "answered"),
+        _ if route.starts_with("/api/") && method != "GET" => tracing::info!(status, ?took, "answered"),
         _ => tracing::debug!(status, ?took, "answered"),
     });
     response

@@ -69,6 +69,7 @@ fn of_store(error: StoreError) -> Failure {
         StoreError::Stale(what) => Failure::new(ErrorCode::WrongState, what)
             .hint("look at the volume again, then repeat the request"),
         error @ (StoreError::Newer { .. }
+        | StoreError::Damaged { .. }
         | StoreError::InUse { .. }
         | StoreError::Foreign { .. }
         | StoreError::Open { .. }

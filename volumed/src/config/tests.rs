@@ -1,3 +1,5 @@
+//! Layers of the configuration, and every problem told at once.
+
 use super::*;
 
 fn layers(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Layers {

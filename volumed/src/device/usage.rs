@@ -88,6 +88,10 @@ impl Usage {
             for holder in &disk.holders {
                 usage.add(disk.devnum, Use::Held(holder.clone()));
             }
+            // The loop driver makes no holder link for a device that a loop device stands on.
+            if let Some(below) = stacked_on(root, &disk.name).and_then(|devnum| inventory.covering(devnum)) {
+                usage.add(below.devnum, Use::Held(disk.name.clone()));
+            }
         }
         for mount in read_lines(root.proc.join("self/mountinfo"))?
             .iter()
@@ -165,6 +169,12 @@ impl Mount {
 }
 
 /// The number of the block device at `path`; `None` for anything else, and for what is not there.
+/// The block device that the loop device of this name stands on, if it does.
+fn stacked_on(root: &SysRoot, name: &str) -> Option<DevNum> {
+    let backing = std::fs::read_to_string(root.block_dir().join(name).join("loop/backing_file")).ok()?;
+    block_number_at(Path::new(backing.trim_end_matches('\n')))
+}
+
 fn block_number_at(path: &Path) -> Option<DevNum> {
     if !path.is_absolute() {
         return None;

@@ -1,3 +1,5 @@
+//! What the metrics print.
+
 use super::*;
 
 #[test]

@@ -41,6 +41,15 @@ pub enum StoreError {
         /// What gave it away.
         why: String,
     },
+    /// The database's file is damaged.
+    #[error("database {path} is damaged; restore a backup of it, or move it away and let the reconciler tell what the cloud has", path = path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite found.
+        #[source]
+        source: rusqlite::Error,
+    },
     /// The database's files could not be reached.
     #[error("cannot open database {path}", path = path.display())]
     Open {
@@ -59,6 +68,21 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The same error, with the database named where its file is damaged.
+    pub(super) fn naming(self, path: &std::path::Path) -> Self {
+        match self {
+            StoreError::Sqlite(source)
+                if source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt) =>
+            {
+                StoreError::Damaged {
+                    path: path.to_owned(),
+                    source,
+                }
+            }
+            other => other,
+        }
+    }
+
     /// Whether it is about what the rows say, not about the database: asking again gives the same until they change.
     #[must_use]
     pub fn is_about_rows(&self) -> bool {

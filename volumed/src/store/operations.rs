@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde_json::Value;
 
 use super::row::{json, json_opt, parsed, parsed_opt};
-use super::{StoreError, Tx, events};
+use super::{StoreError, Tx, attachments, events};
 use crate::model::{
     ErrorCode, EventKind, Failure, OperationId, OperationKind, OperationStatus, Request, VolumeId,
 };
@@ -115,7 +115,8 @@ pub fn insert(
     asker: &Asker,
 ) -> Result<(), StoreError> {
     let vm = match request {
-        Request::Attach { vm_id } => Some(vm_id),
+        Request::Attach { vm_id } => Some(vm_id.clone()),
+        Request::Detach {} => attachments::live(tx, volume)?.map(|attachment| attachment.vm_id),
         _ => None,
     };
     tx.execute(

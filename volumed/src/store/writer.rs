@@ -63,14 +63,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(path: &Path) -> Result<Self, StoreError> {
         let lock = lock(path)?;
-        let mut conn = Connection::open(path)?;
-        conn.busy_timeout(Duration::from_secs(5))?;
-        schema::prepare(&mut conn, path)?;
-        // FULL syncs the log at every commit: an acknowledged change survives a power cut.
-        conn.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
-        )?;
-        let latest: i64 = conn.query_row("SELECT coalesce(max(id), 0) FROM events", [], |r| r.get(0))?;
+        let (conn, latest) = open(path).map_err(|error| error.naming(path))?;
 
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (event_sender, events) = watch::channel(latest);
@@ -199,6 +192,26 @@ where
             (Outcome { event: None, fatal }, Err(error))
         }
     }
+}
+
+/// Opens the database for writing, whole and current, and tells the id of its latest event.
+fn open(path: &Path) -> Result<(Connection, i64), StoreError> {
+    let mut conn = Connection::open(path)?;
+    conn.busy_timeout(Duration::from_secs(5))?;
+    schema::prepare(&mut conn, path)?;
+    // FULL syncs the log at every commit: an acknowledged change survives a power cut.
+    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+    let found: String = conn.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
+    if found != "ok" {
+        let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        let source = rusqlite::Error::SqliteFailure(damage, Some(found));
+        return Err(StoreError::Damaged {
+            path: path.to_owned(),
+            source,
+        });
+    }
+    let latest = conn.query_row("SELECT coalesce(max(id), 0) FROM events", [], |r| r.get(0))?;
+    Ok((conn, latest))
 }
 
 /// Takes the lock that keeps a second daemon away. It is the kernel's: it ends with the process, however that ends.

@@ -16,7 +16,8 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, fsync, mkdirat, openat, renameat, unlinkat,
+    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, SeekFrom, fsync, mkdirat, openat, renameat, seek,
+    unlinkat,
 };
 use rustix::io::Errno;
 use serde::Serialize;
@@ -77,6 +78,23 @@ impl Layout {
             trash: make_dir(&dir, "trash").map_err(failed)?,
             _lock: lock,
         })
+    }
+
+    /// Discards what a create that was cut short has left: a volume without a record, whose disk nobody ever wrote to. One
+    /// with data stays, whatever it is.
+    pub(super) fn discard_unfinished(&self) -> io::Result<()> {
+        for id in ids(&self.volumes)? {
+            self.discard_if_unfinished(id)?;
+        }
+        Ok(())
+    }
+
+    /// The same for one volume.
+    pub(super) fn discard_if_unfinished(&self, id: Uuid) -> io::Result<()> {
+        match open_dir(&self.volumes, &id.to_string())? {
+            Some(dir) if is_unfinished(&dir)? => discard(&self.volumes, id, &self.trash),
+            _ => Ok(()),
+        }
     }
 
     /// Finishes deletions that a crash cut short; what will not go is left for the next time.
@@ -227,6 +245,18 @@ pub(super) fn purge(parent: impl AsFd, name: &str) -> io::Result<()> {
         remove_file(&dir, name)?;
     }
     Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
+}
+
+fn is_unfinished(dir: &OwnedFd) -> io::Result<bool> {
+    let before_the_record = |name: &String| name == DISK || name.strip_suffix(".tmp") == Some(VOLUME);
+    if !names(dir)?.iter().all(before_the_record) {
+        return Ok(false);
+    }
+    match open_file(dir, DISK, OFlags::RDONLY) {
+        Ok(disk) => Ok(seek(&disk, SeekFrom::Data(0)) == Err(Errno::NXIO)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(e) => Err(e),
+    }
 }
 
 /// Whether a name in a volume's or snapshot's directory is one that we give.

@@ -106,7 +106,8 @@ impl LocalCloud {
             .open("/dev/loop-control");
         control.map_err(|source| LocalOpenError::LoopControl { source })?;
         let layout = Layout::open(&config.root)?;
-        layout.empty_trash().map_err(|source| LocalOpenError::Root {
+        let tidied = layout.discard_unfinished().and_then(|()| layout.empty_trash());
+        tidied.map_err(|source| LocalOpenError::Root {
             root: config.root,
             source,
         })?;

@@ -121,14 +121,27 @@ impl Inner {
                 reason,
             });
         }
-        make_content(&dir, spec.size).untouched(doing)??;
+        let made = make_content(&dir, spec.size).untouched(doing);
+        self.tidy_after(id, &made);
+        made??;
         let record = VolumeRecord {
             name: spec.name.clone(),
             created_size: spec.size.0,
             created_by: call.to_owned(),
         };
-        layout::write_record(&dir, VOLUME, &record).in_doubt(doing)?;
+        let recorded = layout::write_record(&dir, VOLUME, &record).in_doubt(doing);
+        self.tidy_after(id, &recorded);
+        recorded?;
         self.made(id, doing)
+    }
+
+    /// After a create that failed: what it left is in nobody's way, but takes room.
+    fn tidy_after<T>(&self, id: Uuid, result: &Result<T, CloudError>) {
+        if result.is_err()
+            && let Err(error) = self.layout.discard_if_unfinished(id)
+        {
+            tracing::warn!(%id, %error, "what a failed create left stays until the next start");
+        }
     }
 
     fn made(&self, id: Uuid, doing: impl Fn() -> String) -> Result<ProviderVolume, CloudError> {

@@ -1,0 +1,192 @@
+//! No room left: where the database is, and where the volumes are. Nothing is lost, leaked or half-done.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use volume_client::client::{ClientError, DEFAULT_WAIT};
+use volume_client::types::{
+    AttachVolume, Cursor, ErrorCode, LeaseAccess, LeasePurpose, NewLease, NewVolume, VolumeState,
+};
+use whole_system_tests::{Appliance, Mount, VM, code_of, failed_operation, wait_until};
+
+const MIB: u64 = 1 << 20;
+
+/// Room for a database at work: SQLite lets its log grow to 4 MiB before it begins anew.
+const ROOM: u64 = 16 * MIB;
+
+fn volume(name: &str) -> NewVolume {
+    NewVolume {
+        name: name.into(),
+        size_bytes: MIB,
+        source: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_database_refuses_changes_and_goes_on_reading_until_there_is_room() {
+    let Some(mut appliance) = Appliance::new() else {
+        return;
+    };
+    let mount = Mount::memory(appliance.dir().join("small"), ROOM);
+    appliance.setup.database = mount.point().join("v.db");
+    appliance.start().await;
+    let client = appliance.client();
+    let attached = appliance.create("attached", MIB).await.id;
+    let idle = appliance.create("idle", MIB).await.id;
+    let path = appliance.attach(attached).await.device_path;
+
+    mount.fill();
+    // What SQLite's log has room for is used up first.
+    let refused = wait_until("the database to be full", Duration::from_secs(30), async || {
+        client.create_volume(&volume("filler")).await.err()
+    })
+    .await;
+    assert_eq!(refused.code(), Some(ErrorCode::StoreFull), "{refused:?}");
+    let ClientError::Problem(problem) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(problem.status, 507);
+    assert!(problem.hint.is_some_and(|hint| hint.contains("room")));
+    let attach = AttachVolume { vm_id: VM.into() };
+    assert_eq!(
+        code_of(client.attach_volume(idle, &attach).await),
+        ErrorCode::StoreFull
+    );
+    assert_eq!(
+        code_of(client.detach_volume(attached).await),
+        ErrorCode::StoreFull
+    );
+    assert_eq!(
+        code_of(client.delete_volume(idle, None).await),
+        ErrorCode::StoreFull
+    );
+    let lease = NewLease {
+        volume_id: attached,
+        purpose: LeasePurpose::Transfer,
+        access: LeaseAccess::Write,
+        holder: "test".into(),
+        detail: None,
+        ttl_seconds: None,
+    };
+    assert_eq!(code_of(client.take_lease(&lease).await), ErrorCode::StoreFull);
+
+    // Reading goes on.
+    client.health().await.unwrap();
+    assert_eq!(client.volume(idle).await.unwrap().state, VolumeState::Available);
+    assert_eq!(client.volume_device(attached).await.unwrap().device_path, path);
+    assert!(client.status().await.is_ok() && client.metrics().await.is_ok());
+    assert_eq!(appliance.loops(), [path], "nothing is half-attached");
+
+    mount.free();
+    let status = client.status().await.unwrap();
+    for operation in status.operations {
+        let _ = client.wait_for_completion(operation.id, DEFAULT_WAIT).await;
+    }
+    appliance.create("afterwards", MIB).await;
+    appliance.attach(idle).await;
+    assert_eq!(appliance.loops().len(), 2);
+    for id in [attached, idle] {
+        appliance.detach(id).await;
+    }
+    assert!(appliance.loops().is_empty());
+    let volumes = client
+        .list_volumes(&Default::default(), &Cursor::default())
+        .await
+        .unwrap()
+        .items;
+    assert!(
+        volumes.iter().all(|v| v.state == VolumeState::Available),
+        "{volumes:#?}"
+    );
+    assert!(appliance.stop().await.success(), "it never gave up");
+}
+
+/// The room ends while operations run: they wait, and end once there is room, whether the daemon lives on or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_that_meet_a_full_database_end_once_there_is_room() {
+    let Some(mut appliance) = Appliance::new() else {
+        return;
+    };
+    let mount = Mount::memory(appliance.dir().join("small"), ROOM);
+    appliance.setup.database = mount.point().join("v.db");
+    appliance.start().await;
+    let client = appliance.client();
+    let mut volumes = Vec::new();
+    for n in 0..4 {
+        volumes.push(appliance.create(&format!("disk {n}"), MIB).await.id);
+    }
+    let attach = AttachVolume { vm_id: VM.into() };
+    for round in 0..2 {
+        let mut operations = Vec::new();
+        for &id in &volumes {
+            operations.push(client.attach_volume(id, &attach).await.unwrap().id);
+        }
+        mount.fill();
+        if round == 1 {
+            appliance.kill().await;
+            mount.free();
+            appliance.start().await;
+        } else {
+            // Full for as long as it takes to be noticed.
+            wait_until(
+                "a refusal, or the end of all",
+                Duration::from_secs(30),
+                async || client.create_volume(&volume("filler")).await.err(),
+            )
+            .await;
+            mount.free();
+        }
+        for operation in operations {
+            client.wait_for_completion(operation, DEFAULT_WAIT).await.unwrap();
+        }
+        assert_eq!(appliance.loops().len(), volumes.len());
+        for &id in &volumes {
+            appliance.detach(id).await;
+        }
+        assert!(appliance.loops().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_without_room_fail_clearly_and_leave_nothing() {
+    let Some(mut appliance) = Appliance::new() else {
+        return;
+    };
+    let mount = Mount::memory(appliance.dir().join("small"), MIB);
+    appliance.setup.local_root = mount.point().join("cloud");
+    appliance.start().await;
+    let client = appliance.client();
+    let kept = appliance.create("kept", MIB).await.id;
+    let files = || walk(mount.point());
+    mount.fill();
+    let before = files();
+    let failed = failed_operation(
+        client
+            .create_volume_and_wait(&volume("too much"), DEFAULT_WAIT)
+            .await,
+    );
+    assert_eq!(failed.error_code, Some(ErrorCode::NoSpace), "{failed:#?}");
+    assert_eq!(
+        code_of(client.volume(failed.volume_id).await),
+        ErrorCode::VolumeNotFound
+    );
+    assert_eq!(files(), before, "something is left of it");
+    mount.free();
+    appliance.create("fits again", MIB).await;
+    appliance.attach(kept).await;
+    appliance.detach(kept).await;
+    assert!(appliance.loops().is_empty());
+}
+
+fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(walk(&entry.path()));
+        }
+        found.push(entry.path());
+    }
+    found.sort();
+    found
+}
