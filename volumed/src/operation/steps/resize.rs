@@ -203,6 +203,8 @@ impl Step for Record {
 
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
         let (id, size) = (cx.volume.id, target(cx)?);
+        // Held again, where a restart came between; what cannot be proven is the reconciler's.
+        let _seen = AwaitSize.verify(cx).await?;
         cx.world
             .store
             .write(move |tx| {
