@@ -181,15 +181,27 @@ impl Kernel {
     }
 
     /// Who uses a device of this identity, beside ourselves; one text per use. Every device that carries it is looked at,
-    /// held by us or not.
+    /// held by us or not. Who only has it open gets a moment to close it: scanners of udev and of others do so at once.
     pub(super) async fn uses(&self, identity: &Identity) -> Result<Vec<String>, Failure> {
+        let began = Instant::now();
+        loop {
+            let Uses { mut lasting, passing } = self.uses_now(identity).await?;
+            if !lasting.is_empty() || passing.is_empty() || began.elapsed() >= SETTLE {
+                lasting.extend(passing);
+                return Ok(lasting);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn uses_now(&self, identity: &Identity) -> Result<Uses, Failure> {
         let (root, inventory, identity) = (self.root.clone(), self.look().await?, identity.clone());
         blocking(move || {
             let usage = Usage::collect(&root, &inventory).map_err(|e| unreadable(&e))?;
             let carries = |disk: &&Disk| disk.identity.as_ref() == Some(&identity);
-            let mut all = Vec::new();
+            let mut all = Uses::default();
             for disk in inventory.disks.iter().filter(carries) {
-                all.extend(uses_of(&root, &usage, disk)?);
+                all.collect(&root, &usage, disk)?;
             }
             Ok(all)
         })
@@ -247,26 +259,29 @@ fn unreadable(error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::new(ErrorCode::DeviceUnverifiable, with_causes(error))
 }
 
-fn uses_of(root: &SysRoot, usage: &Usage, disk: &Disk) -> Result<Vec<String>, Failure> {
-    let node = disk.node.display();
-    let mut uses: Vec<String> = usage
-        .of(disk.devnum)
-        .iter()
-        .map(|one| format!("{node} is {one}"))
-        .collect();
-    let openers = device::openers(root, disk).map_err(|e| unreadable(&e))?;
-    uses.extend(
-        openers
-            .iter()
-            .map(|o| format!("{node} is open in {} (pid {})", o.comm, o.pid)),
-    );
-    let claim = device::exclusive_probe(disk).map_err(|e| unreadable(&e))?;
-    if uses.is_empty() && claim == Exclusivity::Claimed {
-        uses.push(format!(
-            "{node} is claimed exclusively by something that cannot be seen from here"
-        ));
+/// How a device is used: what stays until somebody ends it, and what may be over in a moment.
+#[derive(Default)]
+struct Uses {
+    lasting: Vec<String>,
+    passing: Vec<String>,
+}
+
+impl Uses {
+    fn collect(&mut self, root: &SysRoot, usage: &Usage, disk: &Disk) -> Result<(), Failure> {
+        let node = disk.node.display();
+        self.lasting
+            .extend(usage.of(disk.devnum).iter().map(|one| format!("{node} is {one}")));
+        let openers = device::openers(root, disk).map_err(|e| unreadable(&e))?;
+        let open = |o: &device::Opener| format!("{node} is open in {} (pid {})", o.comm, o.pid);
+        self.passing.extend(openers.iter().map(open));
+        let claim = device::exclusive_probe(disk).map_err(|e| unreadable(&e))?;
+        if self.lasting.is_empty() && openers.is_empty() && claim == Exclusivity::Claimed {
+            self.passing.push(format!(
+                "{node} is claimed exclusively by something that cannot be seen from here"
+            ));
+        }
+        Ok(())
     }
-    Ok(uses)
 }
 
 fn is_absent(inventory: &Inventory, identity: &Identity) -> bool {
