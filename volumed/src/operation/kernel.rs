@@ -208,19 +208,6 @@ impl Kernel {
         .await?
     }
 
-    /// As [`uses`](Self::uses), but a use counts only where it stays: udev and other daemons open a disk for a moment
-    /// whenever it changes.
-    pub(super) async fn lasting_uses(&self, identity: &Identity) -> Result<Vec<String>, Failure> {
-        let began = Instant::now();
-        loop {
-            let uses = self.uses(identity).await?;
-            if uses.is_empty() || began.elapsed() > SETTLE {
-                return Ok(uses);
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
     /// The nodes that carry this identity in a fresh inventory.
     pub(super) async fn carriers(&self, identity: &Identity) -> Result<Vec<String>, Failure> {
         let inventory = self.look().await?;

@@ -34,7 +34,7 @@ pub(super) async fn lapse_expired(world: &World, volume: &VolumeRecord) -> Resul
         return Err(held(standing, "it was renewed in time").into());
     }
     if let Some(identity) = &volume.identity {
-        let uses = world.kernel.lasting_uses(identity).await?;
+        let uses = world.kernel.uses(identity).await?;
         if !uses.is_empty() {
             return Err(held(
                 lease,

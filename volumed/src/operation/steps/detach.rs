@@ -106,7 +106,7 @@ pub(super) async fn require_unused(cx: &Context) -> Result<(), StepError> {
     let Some(identity) = &cx.volume.identity else {
         return Ok(());
     };
-    let uses = cx.world.kernel.lasting_uses(identity).await?;
+    let uses = cx.world.kernel.uses(identity).await?;
     if uses.is_empty() {
         return Ok(());
     }
