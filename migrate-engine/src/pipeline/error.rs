@@ -63,7 +63,7 @@ pub enum PipelineError {
         server: Option<String>,
         /// Why.
         #[source]
-        source: TransferError,
+        source: Box<TransferError>,
     },
     /// What was read back is not what was read from the source.
     #[error("volume {volume} does not hold what disk `{disk}` holds: {what}; do not use it, and copy again")]
@@ -150,14 +150,19 @@ impl PipelineError {
             Self::Transfer {
                 server: Some(words), ..
             } if !words.trim().is_empty() => Some(format!("the source's server said: {}", words.trim())),
-            Self::Transfer {
-                source: TransferError::Write { .. } | TransferError::Zero { .. } | TransferError::Flush { .. },
-                ..
-            } => Some(
+            Self::Transfer { source, .. } if is_of_target(source) => Some(
                 "is there room left where the volume is stored? The kernel's log (`dmesg`) may tell more"
                     .to_owned(),
             ),
             _ => None,
         }
     }
+}
+
+/// Whether the target would not take what it was given.
+fn is_of_target(error: &TransferError) -> bool {
+    matches!(
+        error,
+        TransferError::Write { .. } | TransferError::Zero { .. } | TransferError::Flush { .. }
+    )
 }

@@ -221,7 +221,7 @@ impl Job<'_> {
             doing,
             disk: self.source.disk_id.clone(),
             server,
-            source,
+            source: source.into(),
         }
     }
 }

@@ -1,0 +1,129 @@
+//! The way through a published export, with both servers, alone and side by side.
+
+use super::images::SIZE;
+use super::support::{Bench, Ended};
+use std::fs;
+
+/// The arguments of the way through an export; `--exporter` last.
+fn via(bench: &Bench, exporter: &str) -> Vec<String> {
+    let dir = bench.appliance.dir();
+    let inside = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let mut arguments = vec!["--via-nbd".to_owned(), "--nbd-listen".to_owned()];
+    arguments.push(bench.export_socket().to_str().unwrap().to_owned());
+    for (flag, name) in [
+        ("--nbd-server-config", "nbd/config-base"),
+        ("--nbd-server-exports", "nbd/export.d"),
+        ("--nbd-server-nodes", "nbd/nodes"),
+    ] {
+        arguments.extend([flag.to_owned(), inside(name)]);
+    }
+    fs::create_dir_all(dir.join("nbd")).unwrap();
+    arguments.extend(["--exporter".to_owned(), exporter.to_owned()]);
+    arguments
+}
+
+fn with<'a>(first: &[&'a str], rest: &'a [String]) -> Vec<&'a str> {
+    let mut all = first.to_vec();
+    all.extend(rest.iter().map(String::as_str));
+    all
+}
+
+/// No export is recorded as live.
+fn assert_no_live_export(bench: &Bench) {
+    let database = rusqlite::Connection::open(bench.appliance.dir().join("e.db")).unwrap();
+    let sql = "SELECT count(*), count(withdrawn_at) FROM nbd_exports";
+    let (all, withdrawn): (i64, i64) = database
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!(all, withdrawn);
+    assert!(all > 0, "it was recorded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_servers_carry_a_copy_and_are_gone_afterwards() {
+    let Some(bench) = Bench::started().await else {
+        return;
+    };
+    let raw = bench.disk("disk.raw");
+    let image = raw.to_str().unwrap();
+    for exporter in ["qemu-storage-daemon", "nbd-server"] {
+        let arguments = via(&bench, exporter);
+        let ended = bench.copied(&with(&[image, "--overwrite"], &arguments)).await;
+        assert_eq!(ended.disk(0)["route"], "nbd");
+        assert!(
+            ended.stderr.contains("published as nbd+unix:///migration-vol-"),
+            "{ended:#?}"
+        );
+        assert_no_live_export(&bench);
+    }
+    bench.assert_holds(&bench.volume().await, &raw).await;
+    assert_eq!(
+        fs::read_dir(bench.appliance.dir().join("nbd/export.d"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn engines_side_by_side_share_one_server() {
+    let Some(bench) = Bench::started().await else {
+        return;
+    };
+    let arguments = via(&bench, "qemu-storage-daemon");
+    let disks: Vec<_> = (0..3)
+        .map(|n| bench.full_disk(&format!("disk{n}.raw"), (4 + 2 * n) << 20))
+        .collect();
+    let engines: Vec<_> = (0..3)
+        .map(|n| {
+            let image = disks[n].to_str().unwrap();
+            bench.start(&n.to_string(), &with(&[image, "--rate", "6MiB"], &arguments))
+        })
+        .collect();
+    for engine in engines {
+        let ended: Ended = engine.ended().await;
+        assert_eq!(ended.code, Some(0), "{ended:#?}");
+    }
+    bench.assert_nothing_left().await;
+    assert_no_live_export(&bench);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exporter_that_is_killed_fails_the_copy_and_the_next_one_completes() {
+    let Some(bench) = Bench::started().await else {
+        return;
+    };
+    let raw = bench.full_disk("disk.raw", SIZE);
+    let arguments = via(&bench, "qemu-storage-daemon");
+    let image = raw.to_str().unwrap();
+    let mut engine = bench.start("one", &with(&[image, "--rate", "4MiB"], &arguments));
+    engine.says("published as").await;
+    bench.kill_server("qemu-storage-daemon");
+    engine.ended().await.assert_failed("cannot copy disk");
+    bench.assert_nothing_left().await;
+    bench.copied(&with(&[image], &arguments)).await;
+    bench.assert_holds(&bench.volume().await, &raw).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_engine_published_is_withdrawn_by_the_next() {
+    let Some(bench) = Bench::started().await else {
+        return;
+    };
+    let raw = bench.full_disk("disk.raw", SIZE);
+    let arguments = via(&bench, "qemu-storage-daemon");
+    let image = raw.to_str().unwrap();
+    let mut engine = bench.start("killed", &with(&[image, "--rate", "4MiB"], &arguments));
+    engine.says("published as").await;
+    drop(engine);
+    assert_eq!(
+        bench.processes().len(),
+        1,
+        "the shared server lives on: {:#?}",
+        bench.processes()
+    );
+    // The next one does not even go through an export.
+    bench.copied(&[image]).await;
+    bench.assert_holds(&bench.volume().await, &raw).await;
+    assert_no_live_export(&bench);
+}
