@@ -7,6 +7,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::block::Cancel;
