@@ -249,6 +249,18 @@ async fn a_device_that_was_swapped_behind_our_back_is_refused_and_bound_anew() {
             .unwrap()
             .success()
     );
+    // Another process that lists disks may hold it open for a moment, and it goes when the last one closes it.
+    let file = std::path::Path::new("/sys/block")
+        .join(path.trim_start_matches("/dev/"))
+        .join("loop/backing_file");
+    let gone = async {
+        while std::fs::read_to_string(&file).is_ok_and(|now| now == backing) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), gone)
+        .await
+        .unwrap();
     let again = std::process::Command::new("losetup")
         .args(["-f", "--show", backing.trim()])
         .output()
@@ -292,4 +304,141 @@ async fn eight_volumes_attach_and_detach_at_once() {
         task.unwrap();
     }
     std::sync::Arc::into_inner(run).unwrap().stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_only_in_the_page_cache_is_not_taken_for_zeroes() {
+    let Some(place) = Place::new() else { return };
+    let run = place.start().await;
+    let id = run.create("dirty", 4 * MIB).await;
+    let path = run.attach(id).await;
+    // Written and closed, not synced: the daemon's own descriptor keeps the pages from being written out.
+    let mut device = std::fs::File::options().write(true).open(path).unwrap();
+    device.write_all(&[7; 4096]).unwrap();
+    drop(device);
+    let (taken, _) = run
+        .operations
+        .acquire_lease(lease(id, LeaseAccess::Write), asker(), None)
+        .await
+        .unwrap();
+    assert!(!taken.known_zero);
+    run.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_somebody_else_attached_is_not_taken_for_zeroes() {
+    let Some(place) = Place::new() else { return };
+    let run = place.start().await;
+    let id = run.create("taken-over", 4 * MIB).await;
+    let provider_ref = run.volume(id).await.provider_ref.unwrap();
+    let call = volumed::cloud::Call {
+        id: "0190a1b2-0000-4000-8000-000000000001".into(),
+    };
+    place
+        .cloud
+        .attach(&call, &provider_ref, support::VM)
+        .await
+        .unwrap();
+    run.attach(id).await;
+    let (taken, _) = run
+        .operations
+        .acquire_lease(lease(id, LeaseAccess::Write), asker(), None)
+        .await
+        .unwrap();
+    assert!(!taken.known_zero);
+    run.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_could_not_be_held_again_is_not_detached_while_it_is_open() {
+    let Some(place) = Place::new() else { return };
+    let run = place.start().await;
+    let id = run.create("unheld", 4 * MIB).await;
+    let path = run.attach(id).await;
+    run.stop().await;
+    // Grown behind the daemon's back: at the next start it does not fit its record, and is not held.
+    let backing =
+        std::fs::read_to_string(path.replace("/dev/", "/sys/block/") + "/loop/backing_file").unwrap();
+    let file = std::fs::File::options().write(true).open(backing.trim()).unwrap();
+    file.set_len(8 * MIB).unwrap();
+    let told = std::process::Command::new("losetup")
+        .args(["-c", &path])
+        .status()
+        .unwrap();
+    assert!(told.success());
+    let run = place.start().await;
+    assert!(!run.operations.is_pinned(id));
+    let mut holder = std::process::Command::new("sleep")
+        .arg("60")
+        .stdin(std::fs::File::open(&path).unwrap())
+        .spawn()
+        .unwrap();
+    let refused = run.run(Some(id), Request::Detach {}).await;
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert_eq!(refused.failure.map(|f| f.code), Some(ErrorCode::DeviceBusy));
+    run.done(Some(id), Request::Detach {}).await;
+    run.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_the_cloud_lost_can_be_detached_and_deleted() {
+    let Some(place) = Place::new() else { return };
+    let run = place.start().await;
+    let id = run.create("lost", 4 * MIB).await;
+    let path = run.attach(id).await;
+    let backing =
+        std::fs::read_to_string(path.replace("/dev/", "/sys/block/") + "/loop/backing_file").unwrap();
+    let gone = std::path::Path::new(backing.trim()).parent().unwrap();
+    std::fs::remove_dir_all(gone).unwrap();
+    assert!(
+        std::process::Command::new("losetup")
+            .args(["-d", &path])
+            .status()
+            .unwrap()
+            .success()
+    );
+    run.done(Some(id), Request::Detach {}).await;
+    let confirm_name = Some("lost".to_owned());
+    run.done(Some(id), Request::Delete { confirm_name }).await;
+    run.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_in_the_way_fails_an_attach_instead_of_stopping_it_for_ever() {
+    let Some(place) = Place::new() else { return };
+    let settings = volumed::operation::Settings {
+        cloud_patience: std::time::Duration::from_secs(2),
+        ..Default::default()
+    };
+    let run = place
+        .start_with(std::sync::Arc::clone(&place.cloud), settings)
+        .await;
+    let (holder, id) = (
+        run.create("holder", MIB).await,
+        run.create("newcomer", 2 * MIB).await,
+    );
+    run.attach(holder).await;
+    // The record of another volume claims the very identity that the newcomer's device will have.
+    let identity = run.volume(id).await.identity.unwrap().to_string();
+    let conn = rusqlite::Connection::open(place.dir.path().join("volumed.db")).unwrap();
+    conn.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    conn.execute(
+        "UPDATE mappings SET identity = ?1 WHERE volume_id = ?2",
+        [identity, holder.to_string()],
+    )
+    .unwrap();
+    let ended = run.run(Some(id), attach()).await;
+    assert_eq!(
+        ended.failure.map(|f| f.code),
+        Some(ErrorCode::WrongState),
+        "it ends"
+    );
+    assert_eq!(run.volume(id).await.state, VolumeState::Available);
+    let refs = run.volume(id).await.provider_ref.unwrap();
+    assert_eq!(
+        place.cloud.volume(&refs).await.unwrap().unwrap().attached_to,
+        None
+    );
+    run.stop().await;
 }

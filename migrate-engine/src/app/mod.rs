@@ -7,6 +7,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::block::Cancel;
@@ -58,7 +59,7 @@ pub async fn copy(copier: &Copier, spec: &str, json: Option<&Path>) -> anyhow::R
 /// Where it cannot be written.
 pub fn report_failure(spec: &str, error: &anyhow::Error, json: Option<&Path>) -> anyhow::Result<()> {
     let Some(path) = json else { return Ok(()) };
-    let mut report = CopyReport::begun(spec);
+    let mut report = CopyReport::begun(spec, Timestamp::now());
     report.fail(Outcome::Failed, error.as_ref(), None);
     write_json(path, &report)
 }

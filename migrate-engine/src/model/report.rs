@@ -101,10 +101,9 @@ pub struct CopyReport {
 }
 
 impl CopyReport {
-    /// Of a copy that begins now.
+    /// Of a copy that begins at `now`.
     #[must_use]
-    pub fn begun(source: &str) -> Self {
-        let now = Timestamp::now();
+    pub fn begun(source: &str, now: Timestamp) -> Self {
         Self {
             source: source.to_owned(),
             machine: String::new(),

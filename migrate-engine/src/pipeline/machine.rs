@@ -46,7 +46,7 @@ impl Copier {
     /// Copies the machine that `spec` names: image, package or NBD address. The disks before one that fails stay copied.
     /// Repeating it after a failure, or after a crash, uses the same volumes again.
     pub async fn copy(&self, spec: &str, watch: &dyn Watch) -> (CopyReport, Option<PipelineError>) {
-        let mut report = CopyReport::begun(spec);
+        let mut report = CopyReport::begun(spec, Timestamp::now());
         let error = self.copy_into(spec, watch, &mut report).await.err();
         report.finished_at = Timestamp::now();
         if let Some(error) = &error {

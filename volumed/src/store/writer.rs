@@ -237,3 +237,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         Err(TryLockError::Error(source)) => Err(open_error(source)),
     }
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

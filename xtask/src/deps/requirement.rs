@@ -86,6 +86,14 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     program("blockdev", "sizes of devices", &["util-linux"]),
     program("sfdisk", "partition tables", &["fdisk"]),
     program("mkfs.ext4", "file systems", &["e2fsprogs"]),
+    program(
+        "mkfs.btrfs",
+        "snapshots on a file system that clones",
+        &["btrfs-progs"],
+    ),
+    program("addpart", "partitions in tests", &["util-linux"]),
+    program("unshare", "namespaces in tests", &["util-linux"]),
+    program("gzip", "compressed disks of OVA archives", &["gzip"]),
     program("tar", "OVA archives", &["tar"]),
     program("cmp", "comparing disks", &["diffutils"]),
 ];

@@ -8,6 +8,7 @@ use crate::model::{Bytes, DeviceExpectation, ErrorCode, Failure, Request, Volume
 use crate::operation::OperationError;
 use crate::operation::cloud_call;
 use crate::operation::lease;
+use crate::operation::recovery::repin;
 use crate::operation::step::{Context, Step, StepError, Verdict};
 use crate::operation::world::{gone, provider_ref};
 use crate::store;
@@ -123,18 +124,32 @@ impl Step for AwaitSize {
     }
 
     async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
-        let Some(pin) = cx.world.pins.of(cx.volume.id) else {
-            return Ok(Verdict::Done("not attached".into()));
-        };
-        let Some(identity) = cx.volume.identity.clone() else {
-            return Ok(Verdict::NotDone);
+        let id = cx.volume.id;
+        let mapping = cx
+            .world
+            .store
+            .read(move |conn| store::mappings::live(conn, id))
+            .await?;
+        let (Some(mapping), Some(identity)) = (mapping, cx.volume.identity.clone()) else {
+            return Ok(Verdict::Done("no device is bound".into()));
         };
         let expected = DeviceExpectation {
             identity,
             size: target(cx)?,
         };
+        // After a restart a device that had grown already did not fit the record, and was not held.
+        let pin = match cx.world.pins.of(id) {
+            Some(pin) => pin,
+            None => match repin(&cx.world, &mapping, &expected).await {
+                Ok(pin) => pin,
+                Err(_) => return Ok(Verdict::NotDone),
+            },
+        };
         Ok(match cx.world.kernel.verify(pin, &expected).await {
-            Ok(seen) => Verdict::Done(format!("{} has {}", seen.device_path, seen.size)),
+            Ok(seen) => {
+                cx.world.conditions.clear(id, ConditionKind::MappingStale);
+                Verdict::Done(format!("{} has {}", seen.device_path, seen.size))
+            }
             Err(_) => Verdict::NotDone,
         })
     }
@@ -188,6 +203,8 @@ impl Step for Record {
 
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
         let (id, size) = (cx.volume.id, target(cx)?);
+        // Held again, where a restart came between; what cannot be proven is the reconciler's.
+        let _seen = AwaitSize.verify(cx).await?;
         cx.world
             .store
             .write(move |tx| {
