@@ -156,7 +156,7 @@ impl IdentitySource for Gate {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
         }
         drop(closed_at);
-        KernelIdentities.identity(sysfs, name, node, devnum)
+        KernelIdentities::default().identity(sysfs, name, node, devnum)
     }
 }
 

@@ -16,12 +16,14 @@ const BLKGETDISKSEQ: Opcode = opcode::read::<u64>(0x12, 128);
 /// `LOOP_GET_STATUS64` of `linux/loop.h`, numbered before numbers had a form.
 const LOOP_GET_STATUS64: Opcode = 0x4C05;
 
-/// `struct loop_info64` of `linux/loop.h`: 232 bytes, of which the first two fields matter here.
+/// `struct loop_info64` of `linux/loop.h`: 232 bytes, of which three fields matter here.
 #[repr(C)]
 struct LoopInfo64 {
     lo_device: u64,
     lo_inode: u64,
-    rest: [u64; 27],
+    between: [u64; 5],
+    lo_file_name: [u8; 64],
+    rest: [u64; 14],
 }
 
 /// What is behind a loop device.
@@ -31,6 +33,8 @@ pub(super) struct LoopBacking {
     pub(super) device: u64,
     /// Its inode.
     pub(super) inode: u64,
+    /// The name that whoever set the device up gave it; ends at the first zero byte.
+    pub(super) name: [u8; 64],
 }
 
 /// The size of a block device in bytes.
@@ -56,6 +60,7 @@ pub(super) fn loop_backing(device: impl AsFd) -> io::Result<LoopBacking> {
     Ok(LoopBacking {
         device: info.lo_device,
         inode: info.lo_inode,
+        name: info.lo_file_name,
     })
 }
 

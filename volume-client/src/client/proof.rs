@@ -11,6 +11,8 @@ use crate::types::{LeaseAccess, VolumeDevice};
 
 /// The loop driver's major number.
 const LOOP_MAJOR: u32 = 7;
+/// How the daemon writes an identity that is a serial.
+const SERIAL: &str = "serial:";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Opens the device exclusively and proves it; blocking. Nothing is read from it or written to it.
@@ -71,8 +73,9 @@ impl Proof<'_> {
         let size = ioctl::size_bytes(self.file).map_err(|e| self.io("ask for the size of", e))?;
         self.compare("size", &self.device.size_bytes.to_string(), size.to_string())?;
 
-        let identity =
-            identity(self.file, major, minor).map_err(|e| self.io("ask for the identity of", e))?;
+        let expects_serial = self.device.identity.starts_with(SERIAL);
+        let identity = identity(self.file, major, minor, expects_serial)
+            .map_err(|e| self.io("ask for the identity of", e))?;
         self.compare("identity", &self.device.identity, identity)
     }
 
@@ -103,14 +106,19 @@ impl Proof<'_> {
 
 /// The identity as the daemon writes it. The number that leads into sysfs cannot be given to another disk while
 /// the descriptor is open.
-fn identity(file: &File, major: u32, minor: u32) -> io::Result<String> {
+fn identity(file: &File, major: u32, minor: u32, expects_serial: bool) -> io::Result<String> {
     if major == LOOP_MAJOR {
         let backing = ioctl::loop_backing(file)?;
+        // A daemon that takes loop devices for disks with serials (its setting `devices.loop_serials`) says so.
+        let name = backing.name.split(|&byte| byte == 0).next().unwrap_or_default();
+        if expects_serial && name.starts_with(SERIAL.as_bytes()) {
+            return text(name);
+        }
         return Ok(format!("loop:{}:{}", backing.device, backing.inode));
     }
     let device = format!("/sys/dev/block/{major}:{minor}");
     let serial = serial(Path::new(&device))?;
-    Ok(format!("serial:{serial}"))
+    Ok(format!("{SERIAL}{serial}"))
 }
 
 /// The serial in the place where the driver keeps it: virtio-blk, SCSI (VPD page 0x80), NVMe.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
-use super::{Call, Capabilities, Cloud, CloudError, NewVolume, ProviderSnapshot, ProviderVolume};
-use crate::model::Bytes;
+use super::{Call, Capabilities, Cloud, CloudError, Fate, NewVolume, ProviderSnapshot, ProviderVolume};
+use crate::model::{Bytes, Check};
 
 /// The methods of [`Cloud`] that go out to the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,6 +38,8 @@ pub enum Method {
     RevertToSnapshot,
     /// [`Cloud::delete_snapshot`]
     DeleteSnapshot,
+    /// [`Cloud::fate`]
+    Fate,
 }
 
 impl Method {
@@ -58,6 +60,7 @@ impl Method {
             Method::CreateSnapshot => "create_snapshot",
             Method::RevertToSnapshot => "revert_to_snapshot",
             Method::DeleteSnapshot => "delete_snapshot",
+            Method::Fate => "fate",
         }
     }
 
@@ -66,7 +69,12 @@ impl Method {
     pub fn is_read(self) -> bool {
         matches!(
             self,
-            Method::OwnVm | Method::Volume | Method::VolumesNamed | Method::Volumes | Method::Snapshots
+            Method::OwnVm
+                | Method::Volume
+                | Method::VolumesNamed
+                | Method::Volumes
+                | Method::Snapshots
+                | Method::Fate
         )
     }
 }
@@ -213,5 +221,15 @@ impl<L: Layer> Cloud for Layered<L> {
     ) -> Result<(), CloudError> {
         let attempt = || self.inner.delete_snapshot(call, provider_ref, snapshot_ref);
         self.layer.around(Method::DeleteSnapshot, Box::new(attempt)).await
+    }
+
+    async fn fate(&self, call: &Call, provider_ref: Option<&str>) -> Result<Fate, CloudError> {
+        let attempt = || self.inner.fate(call, provider_ref);
+        self.layer.around(Method::Fate, Box::new(attempt)).await
+    }
+
+    /// Not repeated and not counted: it tells how things are, also that they are bad.
+    async fn diagnose(&self) -> Vec<Check> {
+        self.inner.diagnose().await
     }
 }

@@ -37,7 +37,7 @@ pub use local::{LocalCloud, LocalConfig, LocalOpenError};
 pub use metered::{CallObserver, Metered};
 pub use retry::{Retry, RetryPolicy};
 
-use crate::model::{Bytes, Identity};
+use crate::model::{Bytes, Check, Identity};
 
 /// Everything the daemon asks of a cloud. The rules in the module documentation hold for every method.
 #[async_trait]
@@ -129,6 +129,33 @@ pub trait Cloud: Send + Sync + 'static {
         provider_ref: &str,
         snapshot_ref: &str,
     ) -> Result<(), CloudError>;
+
+    /// What became of a mutation of the volume `provider_ref` that was sent as `call` and whose answer was lost. Where the
+    /// volume's own reference is not known yet (a create), it is `None`.
+    ///
+    /// A provider that keeps no jobs can tell nothing: [`Fate::Unseen`].
+    async fn fate(&self, call: &Call, provider_ref: Option<&str>) -> Result<Fate, CloudError> {
+        let _ = (call, provider_ref);
+        Ok(Fate::Unseen)
+    }
+
+    /// Looks at everything that this provider needs to work (credentials, permissions, clock, offering, free slots, …)
+    /// and says of each how it is and what to do. Changes nothing at the provider.
+    async fn diagnose(&self) -> Vec<Check> {
+        Vec::new()
+    }
+}
+
+/// What became of a mutation whose answer was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// The provider knows nothing of it. Until [`Capabilities::call_expiry`] has passed it may still arrive, thereafter it
+    /// never did, or its traces are gone; nothing of it is under way either way.
+    Unseen,
+    /// The provider has taken it and has not come to its end; says at what it is. Nothing opposite may be sent.
+    Pending(String),
+    /// It has come to its end, well or badly: the state of the volume tells which. It changes nothing any more.
+    Ended,
 }
 
 /// What a provider can do.

@@ -25,6 +25,8 @@ pub(super) struct LoopStatus {
     pub(super) inode: u64,
     /// Where in the file the device begins.
     pub(super) offset: u64,
+    /// The name that whoever set the device up gave it; ends at the first zero byte.
+    pub(super) name: [u8; 64],
 }
 
 /// `struct loop_info64` of `linux/loop.h`.
@@ -81,6 +83,7 @@ pub(super) fn loop_status(fd: impl AsFd) -> io::Result<LoopStatus> {
         device: info.device,
         inode: info.inode,
         offset: info.offset,
+        name: info.file_name,
     })
 }
 

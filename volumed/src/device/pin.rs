@@ -217,11 +217,13 @@ impl Pin {
             Bus::Loop => {
                 let status = ioctl::loop_status(&self.file)
                     .map_err(|source| self.failed("asking for the file behind", source))?;
-                let backing = Identity::LoopBacking {
-                    device: status.device,
-                    inode: status.inode,
+                // Only where the scan takes serials of loop devices is one ever expected.
+                let named = identity::loop_serial(&status);
+                let identity = match (&expected.identity, named) {
+                    (Identity::Serial(_), Some(serial)) => serial,
+                    _ => identity::loop_backing(&status),
                 };
-                (status.offset == 0).then_some(backing)
+                (status.offset == 0).then_some(identity)
             }
             bus => identity::serial(&self.root.by_number(self.devnum), bus)
                 .map_err(|source| self.failed("reading the serial of", source))?,

@@ -31,7 +31,7 @@ pub struct ScanError {
 /// [`ScanError`] where the list itself cannot be read. A disk that appears, vanishes or changes meanwhile is no error:
 /// it is named in [`Inventory::unsettled`], or simply absent.
 pub fn scan(root: &SysRoot) -> Result<Inventory, ScanError> {
-    scan_with(root, &KernelIdentities, 0)
+    scan_with(root, &KernelIdentities::default(), 0)
 }
 
 /// As [`scan`], with the identities from `identities`, numbered `generation`.

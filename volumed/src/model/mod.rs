@@ -1,12 +1,14 @@
 //! Data and pure transitions of volumes, attachments and operations: no I/O, no clock.
 
 mod bytes;
+mod check;
 mod identity;
 mod operation;
 mod text;
 mod volume;
 
 pub use bytes::Bytes;
+pub use check::{Check, CheckStatus};
 pub use identity::{DevNum, Identity, IdentityParseError, Incarnation};
 pub use operation::{Failure, JournalLine, OperationKind, OperationStatus, Request, StepState};
 pub use text::UnknownText;

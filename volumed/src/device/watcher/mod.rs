@@ -70,7 +70,7 @@ impl Default for WatcherConfig {
     fn default() -> Self {
         WatcherConfig {
             root: SysRoot::default(),
-            identities: Arc::new(KernelIdentities),
+            identities: Arc::new(KernelIdentities::default()),
             alarms: Alarms::All,
             receive_buffer: 8 << 20,
             idle_interval: Duration::from_secs(30),
