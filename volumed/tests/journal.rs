@@ -39,6 +39,8 @@ impl Observer for Seen {
     }
 
     fn correlated(&self, _: Duration) {}
+
+    fn bound(&self, _: Duration) {}
 }
 
 /// One run of the daemon's inside, in a runtime that can be dropped under it.

@@ -26,6 +26,8 @@ pub enum ConditionKind {
     Busy,
     /// A call to the cloud has no answer yet; it may or may not have happened.
     Unknown,
+    /// The cloud is at work on the volume, whoever ordered it; nothing is sent until it is done.
+    JobPending,
 }
 
 /// One condition of one volume.

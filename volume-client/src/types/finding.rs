@@ -24,6 +24,12 @@ pub enum FindingKind {
     DuplicateIdentity,
     /// The size in the kernel is not the recorded one.
     SizeChanged,
+    /// The cloud says that the volume is attached to another VM, and its device is here too: two machines may write.
+    DoubleAttached,
+    /// The cloud no longer has the volume, but its device is still here.
+    LeakedDevice,
+    /// Devices are here that belong to no volume that the records or the cloud know.
+    ForeignDevice,
 }
 
 /// How bad it is.

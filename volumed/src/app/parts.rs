@@ -151,4 +151,8 @@ impl Observer for Counted {
     fn correlated(&self, took: Duration) {
         self.0.correlated(took);
     }
+
+    fn bound(&self, after_uevent: Duration) {
+        self.0.bound(after_uevent);
+    }
 }

@@ -106,9 +106,14 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// A volume's device was found and bound `took` after the cloud said that it is attached.
+    /// A volume's device was found and proven `took` after the cloud said that it is attached.
     pub fn correlated(&self, took: Duration) {
         self.handles.correlation_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A mapping was committed this long after the kernel's uevent that announced its device.
+    pub fn bound(&self, after_uevent: Duration) {
+        self.handles.bind_seconds.observe(after_uevent.as_secs_f64());
     }
 
     /// A request was answered with `status`. `route` is the pattern that it matched, never the path that was asked for.

@@ -2,17 +2,25 @@
 
 use std::future::Future;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
+use volume_client::types::ConditionKind;
 
 use super::step::{Context, StepError, with_causes};
-use crate::cloud::{Call, CloudError};
-use crate::store::{self, CallRecord};
+use crate::cloud::{Call, CloudError, Fate, ProviderState, ProviderVolume};
+use crate::store::{self, CallRecord, OpenCall};
 
 /// What is recorded of a call that the cloud took.
 const ACCEPTED: &str = "accepted";
 /// What is recorded of a call that surely did nothing.
 const DID_NOTHING: &str = "did nothing";
+/// What is recorded of a call whose answer was lost, once the cloud has said that it came to its end.
+const ENDED: &str = "ended, well or badly";
+/// What is recorded of a call whose answer was lost, once it can no longer land and the cloud is not at it.
+const EXPIRED: &str = "expired";
+
+/// How soon a call in doubt is asked about again.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// Sends a call for `step`, after recording it. What it returns is recorded too; a lost answer stays unanswered in the
 /// record until the call has expired, and until then this refuses to send another.
@@ -22,6 +30,7 @@ where
     Fut: Future<Output = Result<T, CloudError>>,
 {
     fence(cx).await?;
+    require_idle(cx, cx.world.in_cloud(&cx.volume).await?.as_ref())?;
     let id = Uuid::new_v4().to_string();
     let expiry = cx.world.call_expiry();
     let (operation, call_id) = (cx.op.id, id.clone());
@@ -59,21 +68,107 @@ where
     })
 }
 
-/// That no earlier call about the volume, of this operation or another, may still land.
+/// That no earlier call about the volume, of this operation or another, may still land or is still being worked at.
 pub(super) async fn fence(cx: &Context) -> Result<(), StepError> {
+    match doubts(cx).await?.pop() {
+        Some(doubt) => Err(doubt.into_error()),
+        None => Ok(()),
+    }
+}
+
+/// That the cloud is at no work on the volume, whoever ordered it: a second job would wait behind the first, and undo
+/// what was decided after it (apache/cloudstack#14214).
+pub(super) fn require_idle(cx: &Context, seen: Option<&ProviderVolume>) -> Result<(), StepError> {
+    let (id, conditions) = (cx.volume.id, &cx.world.conditions);
+    let Some(ProviderState::Busy(what)) = seen.map(|volume| &volume.state) else {
+        conditions.clear(id, ConditionKind::JobPending);
+        return Ok(());
+    };
+    let text = format!("the cloud to finish what it is doing with the volume: {what}");
+    let hint = "nothing is sent meanwhile; if it takes too long, look at the job in the cloud";
+    conditions.raise(id, ConditionKind::JobPending, text.clone(), hint);
+    Err(StepError::wait(text))
+}
+
+/// A call that may still have, or come to have, its effect.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    call: OpenCall,
+    /// What is known of it, for people.
+    why: String,
+    /// When to ask again.
+    until: Timestamp,
+}
+
+impl Doubt {
+    /// Whether it is a call of this very step of this very operation: its effect, once seen, is what was wanted.
+    pub(super) fn is_of(&self, cx: &Context, step: &str) -> bool {
+        self.call.operation == cx.op.id && self.call.step == step
+    }
+
+    /// The error of a step that has to wait for it.
+    pub(super) fn into_error(self) -> StepError {
+        StepError::InDoubt {
+            waiting_for: format!("an earlier `{}` call to the cloud, {}", self.call.step, self.why),
+            until: self.until,
+        }
+    }
+}
+
+/// The calls about the volume, of this operation or another, that may still land or are still being worked at. The cloud
+/// is asked for the fate of each; what it says of one that came to its end is recorded.
+pub(super) async fn doubts(cx: &Context) -> Result<Vec<Doubt>, StepError> {
     let volume = cx.volume.id;
     let open = cx
         .world
         .store
-        .read(move |conn| store::calls::in_doubt_until(conn, volume))
+        .read(move |conn| store::calls::open_for(conn, volume))
         .await?;
-    match open {
-        Some((step, until)) if until > Timestamp::now() => Err(StepError::InDoubt {
-            waiting_for: format!("an earlier `{step}` call to the cloud, which may land until {until}"),
-            until,
-        }),
-        _ => Ok(()),
+    let mut doubts = Vec::new();
+    for call in open {
+        doubts.extend(settle(cx, call).await?);
     }
+    Ok(doubts)
+}
+
+/// Asks for the fate of a call whose answer was lost. `None` once it is settled, which is recorded.
+async fn settle(cx: &Context, open: OpenCall) -> Result<Option<Doubt>, StepError> {
+    let (now, call) = (Timestamp::now(), Call { id: open.id.clone() });
+    let soon = now.saturating_add(ASK_AGAIN).unwrap_or(Timestamp::MAX);
+    let doubt = |why: String, until| {
+        Ok(Some(Doubt {
+            call: open.clone(),
+            why,
+            until,
+        }))
+    };
+    let outcome = match cx
+        .world
+        .cloud
+        .fate(&call, cx.volume.provider_ref.as_deref())
+        .await
+    {
+        Ok(Fate::Ended) => ENDED,
+        Ok(Fate::Pending(what)) => return doubt(format!("which the cloud is at: {what}"), soon),
+        Ok(Fate::Unseen) if open.expires_at > now => {
+            let why = format!("which may land until {}", open.expires_at);
+            return doubt(why, open.expires_at.min(soon));
+        }
+        Ok(Fate::Unseen) => EXPIRED,
+        Err(error) => {
+            let why = format!(
+                "and the cloud does not tell what became of it: {}",
+                with_causes(&error)
+            );
+            return doubt(why, soon);
+        }
+    };
+    tracing::info!(operation = %open.operation, step = open.step, call = open.id, outcome, "a call in doubt is settled");
+    cx.world
+        .store
+        .write(move |tx| store::calls::answer(tx, &open.id, outcome))
+        .await?;
+    Ok(None)
 }
 
 /// Whether the cloud itself said that it took this operation's latest call for `step`.

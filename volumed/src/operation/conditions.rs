@@ -67,5 +67,6 @@ fn key(kind: ConditionKind) -> &'static str {
         ConditionKind::GoneInCloud => "gone_in_cloud",
         ConditionKind::Busy => "busy",
         ConditionKind::Unknown => "unknown",
+        ConditionKind::JobPending => "job_pending",
     }
 }

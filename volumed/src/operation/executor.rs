@@ -243,15 +243,22 @@ impl Executor {
         patience: &mut Patience,
     ) -> Result<(), Halt> {
         // Asked first: "not there" proves something only where nothing could have landed after that question.
-        let settled = cloud_call::fence(cx).await;
-        let error = match (step.verify(cx).await, settled) {
-            (Ok(Verdict::Done(seen)), _) => {
+        let doubt = match cloud_call::doubts(cx).await {
+            // Its own call in doubt cannot bring about more than what is there already. Another one may take it back.
+            Ok(doubts) => doubts
+                .into_iter()
+                .map(|doubt| (doubt.is_of(cx, step.name()), doubt))
+                .min_by_key(|(own, _)| *own),
+            Err(error) => return self.met(cx, step, journal, patience, error).await,
+        };
+        let error = match (step.verify(cx).await, doubt) {
+            (Ok(Verdict::Done(seen)), None | Some((true, _))) => {
                 patience.renew();
                 return self.note(cx, step, StepState::Done, Some(seen)).await;
             }
-            (_, Err(doubt)) => doubt,
-            (Ok(Verdict::NotDone), Ok(())) => return self.run(cx, step, journal, patience).await,
-            (Err(error), Ok(())) => error,
+            (_, Some((_, doubt))) => doubt.into_error(),
+            (Ok(Verdict::NotDone), None) => return self.run(cx, step, journal, patience).await,
+            (Err(error), None) => error,
         };
         self.met(cx, step, journal, patience, error).await
     }

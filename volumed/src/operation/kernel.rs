@@ -144,13 +144,16 @@ impl Kernel {
         }
     }
 
-    /// Asks the kernel again, through the descriptor that is held, whether it is the expected device.
+    /// Asks the kernel again, through the descriptor that is held, whether it is the expected device, and that no other
+    /// device of the latest inventory claims to be it too.
     pub(super) async fn verify(
         &self,
         pin: Arc<Pin>,
         expected: &DeviceExpectation,
     ) -> Result<Observation, Failure> {
-        let (expected, boot_id) = (expected.clone(), self.inventory().boot_id.clone());
+        let inventory = self.inventory();
+        require_single(&inventory, expected)?;
+        let (expected, boot_id) = (expected.clone(), inventory.boot_id.clone());
         let root = self.root.clone();
         blocking(move || {
             let seen = pin.verify(&expected).map_err(|e| refusal(&e))?;
@@ -236,6 +239,11 @@ impl Kernel {
         Ok(true)
     }
 
+    /// How long ago the kernel announced this incarnation; `None` where its uevent never came here.
+    pub(super) fn since_announced(&self, diskseq: Option<u64>) -> Option<Duration> {
+        Some(self.feed.announced(diskseq?)?.elapsed())
+    }
+
     /// How many sectors the kernel counts as written or discarded on the device.
     pub(super) fn written_sectors(&self, devnum: DevNum) -> Option<u64> {
         written_sectors(&self.root, devnum)
@@ -268,6 +276,17 @@ impl Uses {
             ));
         }
         Ok(())
+    }
+}
+
+/// That not more than one disk carries the expected identity: with two of them, none is known to be the right one, not
+/// even the one that was held before the other came.
+fn require_single(inventory: &Inventory, expected: &DeviceExpectation) -> Result<(), Failure> {
+    let carries = |disk: &&Disk| disk.identity.as_ref() == Some(&expected.identity);
+    let disks: Vec<Disk> = inventory.disks.iter().filter(carries).cloned().collect();
+    match disks.len() {
+        0 | 1 => Ok(()),
+        _ => Err(mismatch(&Correlation::Ambiguous(disks), expected)),
     }
 }
 

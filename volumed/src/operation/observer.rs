@@ -12,8 +12,11 @@ pub trait Observer: Send + Sync + 'static {
     /// A step ran to its end; `outcome` is `done`, `failed`, `waiting` or `undone`.
     fn step_finished(&self, kind: OperationKind, step: &'static str, outcome: &'static str, took: Duration);
 
-    /// A device was bound this long after its wait began.
+    /// A device was found and proven this long after its wait began.
     fn correlated(&self, took: Duration);
+
+    /// A mapping was committed this long after the kernel's uevent that announced the device.
+    fn bound(&self, after_uevent: Duration);
 }
 
 /// Nobody wants to know.
@@ -24,4 +27,5 @@ impl Observer for Unobserved {
     fn operation_finished(&self, _: OperationKind, _: OperationStatus, _: Duration) {}
     fn step_finished(&self, _: OperationKind, _: &'static str, _: &'static str, _: Duration) {}
     fn correlated(&self, _: Duration) {}
+    fn bound(&self, _: Duration) {}
 }

@@ -78,6 +78,9 @@ pub(super) enum StepError {
     /// The cloud's present state stands in the way; nothing was done.
     #[error(transparent)]
     Conflict(Failure),
+    /// Something stands in the way that may go by itself: waited for within bounds, and then this is why it failed.
+    #[error("{0}")]
+    Obstructed(Failure),
     /// The step's wait was interrupted; the operation decides what that means.
     #[error("interrupted")]
     Interrupted,
@@ -98,7 +101,7 @@ impl StepError {
     /// For a step whose conflicts go away by themselves: wait instead of failing.
     pub(super) fn outwaiting_conflicts(self) -> Self {
         match self {
-            Self::Conflict(failure) => Self::wait(failure.message),
+            Self::Conflict(failure) => Self::Obstructed(failure),
             other => other,
         }
     }

@@ -11,6 +11,8 @@ use super::{cloud_call, steps};
 use crate::model::{ErrorCode, Failure, JournalLine, StepState};
 use crate::store::{self, StoreError};
 
+/// What a person can do about a failure that came of waiting too long.
+const NOTHING_HALF_DONE: &str = "nothing is left half-done; try again when it works";
 /// How long until an obstacle is looked at again.
 const RETRY: Duration = Duration::from_secs(1);
 /// No wait is shorter, whatever a provider asks for: it would be a busy loop.
@@ -45,19 +47,24 @@ impl Executor {
             StepError::Store(error) if !error.is_about_rows() => Err(error.into()),
             // Another row is in the way: it may go by itself, as a mapping does whose device is gone.
             StepError::Store(error) => {
+                let failure =
+                    Failure::new(ErrorCode::WrongState, with_causes(&error)).hint(NOTHING_HALF_DONE);
                 let obstacle = Obstacle {
-                    what: with_causes(&error),
+                    failure,
                     after: RETRY,
-                    code: ErrorCode::WrongState,
+                };
+                self.wait(cx, step, journal, patience, obstacle).await
+            }
+            StepError::Obstructed(failure) => {
+                let obstacle = Obstacle {
+                    failure,
+                    after: RETRY,
                 };
                 self.wait(cx, step, journal, patience, obstacle).await
             }
             StepError::Wait { waiting_for, after } => {
-                let obstacle = Obstacle {
-                    what: waiting_for,
-                    after,
-                    code: ErrorCode::CloudUnavailable,
-                };
+                let failure = Failure::new(ErrorCode::CloudUnavailable, waiting_for).hint(NOTHING_HALF_DONE);
+                let obstacle = Obstacle { failure, after };
                 self.wait(cx, step, journal, patience, obstacle).await
             }
         }
@@ -86,12 +93,13 @@ impl Executor {
     ) -> Result<(), Halt> {
         let gave_up = patience.is_over(self.world.settings.cloud_patience);
         if gave_up && self.may_fail(cx, step, journal).await? {
-            let text = format!("gave up waiting for {}", obstacle.what);
-            let failure =
-                Failure::new(obstacle.code, text).hint("nothing is left half-done; try again when it works");
+            let failure = Failure {
+                message: format!("gave up waiting for {}", obstacle.failure.message),
+                ..obstacle.failure
+            };
             return self.fail(cx, step, failure).await;
         }
-        self.pause(cx, &obstacle.what, obstacle.after).await
+        self.pause(cx, &obstacle.failure.message, obstacle.after).await
     }
 
     async fn pause(&self, cx: &Context, waiting_for: &str, after: Duration) -> Result<(), Halt> {
@@ -133,11 +141,10 @@ impl Executor {
 
 /// What a step waits for.
 struct Obstacle {
-    what: String,
+    /// What it is, and why the operation failed where nobody waits any longer.
+    failure: Failure,
     /// How long until it is worth asking again.
     after: Duration,
-    /// Why the operation failed, where nobody waits any longer.
-    code: ErrorCode,
 }
 
 /// How long the present step has been waiting.

@@ -6,6 +6,7 @@
 
 mod observe;
 mod plan;
+mod truth;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,12 +1,12 @@
 //! Takes the three views of every volume at about the same time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::plan::{CloudView, KernelView, Views, VolumeViews};
 use crate::cloud::{Cloud, ProviderState, ProviderVolume};
-use crate::device::{Inventory, InventoryFeed};
-use crate::model::VolumeId;
+use crate::device::{Disk, Inventory, InventoryFeed};
+use crate::model::{Identity, VolumeId};
 use crate::store::{self, MappingRecord, Store, StoreError, VolumeFilter, VolumeRecord};
 
 /// How many volumes are read at a time.
@@ -44,9 +44,41 @@ pub(super) async fn views(
             record: volume,
         }
     };
+    let strangers = strangers(&volumes, listed.as_ref(), &inventory);
     Ok(Views {
         volumes: volumes.into_iter().map(of).collect(),
+        strangers,
     })
+}
+
+/// The disks whose serial has the form that a cloud gives (20 hexadecimal digits), and that neither the records nor the
+/// cloud know. Where the cloud does not answer, or devices are changing, nothing is said.
+fn strangers(
+    volumes: &[VolumeRecord],
+    listed: Option<&HashMap<String, ProviderVolume>>,
+    inventory: &Inventory,
+) -> Vec<String> {
+    let Some(listed) = listed.filter(|_| inventory.unsettled.is_empty()) else {
+        return Vec::new();
+    };
+    let recorded = volumes.iter().filter_map(|v| v.identity.as_ref());
+    let known: HashSet<&Identity> = listed
+        .values()
+        .filter_map(|v| v.identity.as_ref())
+        .chain(recorded)
+        .collect();
+    let is_strange = |identity: &Identity| match identity {
+        Identity::Serial(serial) => {
+            let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+            serial.len() == 20 && serial.bytes().all(is_hex) && !known.contains(identity)
+        }
+        Identity::LoopBacking { .. } => false,
+    };
+    let named = |disk: &Disk| {
+        let identity = disk.identity.as_ref().filter(|identity| is_strange(identity))?;
+        Some(format!("{} {identity}", disk.node.display()))
+    };
+    inventory.disks.iter().filter_map(named).collect()
 }
 
 type Records = (Vec<VolumeRecord>, Vec<MappingRecord>, Vec<VolumeId>);
@@ -87,6 +119,10 @@ fn cloud_view(
     match listed.get(provider_ref) {
         None => CloudView::Gone,
         Some(seen) if seen.state == ProviderState::Destroyed => CloudView::Gone,
+        Some(ProviderVolume {
+            state: ProviderState::Busy(what),
+            ..
+        }) => CloudView::Busy(what.clone()),
         Some(seen) => match &seen.attached_to {
             None => CloudView::Detached,
             Some(vm) if vm == own_vm => CloudView::AttachedHere,

@@ -2,6 +2,7 @@
 
 use volume_client::types::{FindingKind, Severity};
 
+use super::truth::{Truth, truth};
 use crate::model::{Bytes, VolumeId, VolumeState};
 use crate::store::{MappingRecord, VolumeRecord};
 
@@ -10,6 +11,8 @@ use crate::store::{MappingRecord, VolumeRecord};
 pub(super) enum CloudView {
     /// It did not answer, or was never asked to make the volume.
     Unknown,
+    /// It is at work on the volume; says at what. What it shows of it meanwhile does not last.
+    Busy(String),
     /// It no longer has the volume.
     Gone,
     /// Attached to nothing.
@@ -52,6 +55,8 @@ pub(super) struct VolumeViews {
 #[derive(Debug, Clone)]
 pub(super) struct Views {
     pub(super) volumes: Vec<VolumeViews>,
+    /// Disks with a serial such as the cloud gives them that neither the records nor the cloud know; one text each.
+    pub(super) strangers: Vec<String>,
 }
 
 /// A repair that is safe without a person.
@@ -86,6 +91,9 @@ impl Disagreement {
             FindingKind::MappingStale => "mapping_stale",
             FindingKind::DuplicateIdentity => "duplicate_identity",
             FindingKind::SizeChanged => "size_changed",
+            FindingKind::DoubleAttached => "double_attached",
+            FindingKind::LeakedDevice => "leaked_device",
+            FindingKind::ForeignDevice => "foreign_device",
         };
         (self.volume_id, kind)
     }
@@ -96,25 +104,46 @@ pub(super) fn undecided(views: &Views) -> Vec<VolumeId> {
     views
         .volumes
         .iter()
-        .filter(|v| v.busy || v.kernel == KernelView::Unsettled)
+        .filter(|v| v.busy || v.kernel == KernelView::Unsettled || matches!(v.cloud, CloudView::Busy(_)))
         .map(|v| v.record.id)
         .collect()
 }
 
 /// Where the views do not agree.
 pub(super) fn disagreements(views: &Views) -> Vec<Disagreement> {
-    views
+    let settled = views
         .volumes
         .iter()
-        .filter(|v| !v.busy && v.kernel != KernelView::Unsettled)
+        .filter(|v| !v.busy && v.kernel != KernelView::Unsettled);
+    settled
         .filter_map(disagreement)
+        .chain(strangers(&views.strangers))
         .collect()
+}
+
+/// That disks are here that belong to nobody: one finding names them all.
+fn strangers(found: &[String]) -> Option<Disagreement> {
+    (!found.is_empty()).then(|| Disagreement {
+        kind: FindingKind::ForeignDevice,
+        severity: Severity::Warning,
+        volume_id: None,
+        record: "no such volume".into(),
+        cloud: "no such volume".into(),
+        kernel: found.join(", "),
+        advice: "a disk that no volume is known of: leaked by the cloud, or plugged in by somebody; it is never touched".into(),
+        repair: None,
+    })
+}
+
+/// Whether the record is not bound to what the kernel shows.
+fn is_unbound(kernel: &KernelView) -> bool {
+    matches!(kernel, KernelView::Present { .. } | KernelView::Absent)
 }
 
 fn disagreement(of: &VolumeViews) -> Option<Disagreement> {
     use FindingKind::{
-        AttachedElsewhere, AttachedUnknown, DuplicateIdentity, GoneInCloud, MappingStale, Phantom,
-        SizeChanged,
+        AttachedElsewhere, AttachedUnknown, DoubleAttached, DuplicateIdentity, GoneInCloud, LeakedDevice,
+        MappingStale, Phantom, SizeChanged,
     };
     let attached = match of.record.state {
         VolumeState::InUse => true,
@@ -122,74 +151,80 @@ fn disagreement(of: &VolumeViews) -> Option<Disagreement> {
         _ => return None,
     };
     let correlate = Some(Repair::Correlate);
-    let (kind, severity, advice, repair) = match (attached, &of.cloud, &of.kernel) {
-        (_, _, KernelView::Several { .. }) => (
+    let as_bound = matches!(of.kernel, KernelView::AsBound { .. });
+    let (kind, severity, advice, repair) = match (attached, truth(&of.cloud, &of.kernel)) {
+        (_, Truth::Twins) => (
             DuplicateIdentity,
             Severity::Critical,
-            "find the device that does not belong here and remove it",
+            "none of them is handed out; find the device that does not belong here and remove it",
             None,
         ),
-        (_, CloudView::Gone, _) => (
+        (_, Truth::Leaked) => (
+            LeakedDevice,
+            Severity::Critical,
+            "the volume was deleted while its device is plugged in here: end what uses it, then have the disk removed from \
+             this VM on the hypervisor's host; it is not touched",
+            None,
+        ),
+        (_, Truth::Gone) => (
             GoneInCloud,
             Severity::Critical,
             "somebody deleted it in the cloud; delete its record when you agree",
             None,
         ),
-        (_, CloudView::AttachedElsewhere(_), _) => (
+        (_, Truth::DoubleAttached) => (
+            DoubleAttached,
+            Severity::Critical,
+            "stop everything that writes to it, here and there: two machines have the disk; then find out which attachment \
+             is real",
+            None,
+        ),
+        (_, Truth::Elsewhere) => (
             AttachedElsewhere,
             Severity::Critical,
             "detach it there; it is never taken from another VM",
             None,
         ),
-        (true, _, KernelView::WrongSize { .. }) => (
+        (true, Truth::WrongSize) => (
             SizeChanged,
             Severity::Warning,
             "somebody resized it behind the daemon's back; `volumectl volumes resize` to its real size",
             None,
         ),
-        (true, CloudView::Detached, KernelView::Absent) => (
+        (true, Truth::Detached) => (
             MappingStale,
             Severity::Warning,
             "its attachment is ended in the records",
             correlate,
         ),
-        (true, CloudView::Detached, _) => (
+        (_, Truth::Phantom) => (
             Phantom,
             Severity::Critical,
-            "the cloud detached it, but its device is still here: end what holds it",
+            "its device is here though the cloud has it detached: end what holds it; if it stays, have the disk removed from \
+             this VM on the hypervisor's host, or stop and start the VM",
             None,
         ),
-        (true, CloudView::AttachedHere, KernelView::Present { .. } | KernelView::Absent) => (
+        (true, Truth::Attached | Truth::AttachedWithoutDevice) if !as_bound => (
             MappingStale,
             Severity::Warning,
             "its device is looked for and bound anew",
             correlate,
         ),
-        (true, CloudView::Unknown, KernelView::Present { .. } | KernelView::Absent) => (
+        (true, Truth::Undecided) if is_unbound(&of.kernel) && of.cloud == CloudView::Unknown => (
             MappingStale,
             Severity::Warning,
             "wait until the cloud answers",
             None,
         ),
-        (false, CloudView::AttachedHere, _) => (
+        (false, Truth::Attached | Truth::AttachedWithoutDevice | Truth::WrongSize) => (
             AttachedUnknown,
             Severity::Warning,
             "`volumectl attach` takes it over, or detach it in the cloud",
             None,
         ),
-        (
-            false,
-            CloudView::Detached,
-            KernelView::Present { .. } | KernelView::AsBound { .. } | KernelView::WrongSize { .. },
-        ) => (
-            Phantom,
-            Severity::Critical,
-            "its device is here though the cloud detached it: end what holds it",
-            None,
-        ),
-        (true, _, KernelView::AsBound { .. } | KernelView::Unsettled)
-        | (false, CloudView::Detached, KernelView::Absent | KernelView::Unsettled)
-        | (false, CloudView::Unknown, _) => return None,
+        (true, Truth::Attached | Truth::AttachedWithoutDevice)
+        | (false, Truth::Detached)
+        | (_, Truth::Undecided) => return None,
     };
     Some(Disagreement {
         kind,
@@ -216,6 +251,7 @@ fn record_text(of: &VolumeViews) -> String {
 fn cloud_text(view: &CloudView) -> String {
     match view {
         CloudView::Unknown => "unknown".into(),
+        CloudView::Busy(what) => format!("at work on it: {what}"),
         CloudView::Gone => "no such volume".into(),
         CloudView::Detached => "detached".into(),
         CloudView::AttachedHere => "attached here".into(),

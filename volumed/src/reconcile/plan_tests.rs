@@ -31,10 +31,13 @@ fn views(state: VolumeState, cloud: CloudView, kernel: KernelView) -> VolumeView
 }
 
 fn found(of: VolumeViews) -> Option<(FindingKind, Option<Repair>)> {
-    disagreements(&Views { volumes: vec![of] })
-        .into_iter()
-        .next()
-        .map(|d| (d.kind, d.repair))
+    disagreements(&Views {
+        volumes: vec![of],
+        strangers: Vec::new(),
+    })
+    .into_iter()
+    .next()
+    .map(|d| (d.kind, d.repair))
 }
 
 fn bound() -> KernelView {
@@ -83,8 +86,16 @@ fn each_disagreement_of_an_attached_volume_has_its_row() {
         (FindingKind::MappingStale, None)
     );
     assert_eq!(case(CloudView::Detached, bound()), (FindingKind::Phantom, None));
-    assert_eq!(case(elsewhere(), bound()), (FindingKind::AttachedElsewhere, None));
-    assert_eq!(case(CloudView::Gone, bound()), (FindingKind::GoneInCloud, None));
+    assert_eq!(case(elsewhere(), bound()), (FindingKind::DoubleAttached, None));
+    assert_eq!(
+        case(elsewhere(), KernelView::Absent),
+        (FindingKind::AttachedElsewhere, None)
+    );
+    assert_eq!(case(CloudView::Gone, bound()), (FindingKind::LeakedDevice, None));
+    assert_eq!(
+        case(CloudView::Gone, KernelView::Absent),
+        (FindingKind::GoneInCloud, None)
+    );
     let several = KernelView::Several {
         nodes: "/dev/x, /dev/y".into(),
     };
@@ -121,6 +132,12 @@ fn what_has_an_operation_under_way_or_is_changing_is_left_alone() {
     let mut busy = views(VolumeState::InUse, CloudView::Gone, KernelView::Absent);
     busy.busy = true;
     assert_eq!(found(busy), None);
+    let at_work = || CloudView::Busy("job b0c1".into());
+    for state in [VolumeState::InUse, VolumeState::Available] {
+        for kernel in [bound(), present(), KernelView::Absent] {
+            assert_eq!(found(views(state, at_work(), kernel)), None);
+        }
+    }
     assert_eq!(
         found(views(
             VolumeState::InUse,
@@ -137,4 +154,19 @@ fn what_has_an_operation_under_way_or_is_changing_is_left_alone() {
         )),
         None
     );
+}
+
+#[test]
+fn disks_of_nobody_are_one_finding_that_names_them() {
+    let views = Views {
+        volumes: Vec::new(),
+        strangers: vec!["/dev/vdq serial:a".into(), "/dev/vdr serial:b".into()],
+    };
+    let found = disagreements(&views);
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (found[0].kind, found[0].volume_id, found[0].repair),
+        (FindingKind::ForeignDevice, None, None)
+    );
+    assert!(found[0].kernel.contains("/dev/vdq") && found[0].kernel.contains("/dev/vdr"));
 }

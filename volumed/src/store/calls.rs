@@ -67,20 +67,35 @@ pub fn doubt_all_open(tx: &Tx<'_>, expires_at: Timestamp) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Until when a call about the volume, of whatever operation, may still land; `None` where every call has an outcome.
-pub fn in_doubt_until(
-    conn: &Connection,
-    volume: VolumeId,
-) -> Result<Option<(String, Timestamp)>, StoreError> {
+/// A call that has no outcome yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenCall {
+    /// The job id that we chose.
+    pub id: String,
+    /// The operation that sent it.
+    pub operation: OperationId,
+    /// The step that sent it.
+    pub step: String,
+    /// Until when it may still land.
+    pub expires_at: Timestamp,
+}
+
+/// The calls about the volume, of whatever operation, that have no outcome yet, oldest first.
+pub fn open_for(conn: &Connection, volume: VolumeId) -> Result<Vec<OpenCall>, StoreError> {
     let mut statement = conn.prepare_cached(
-        "SELECT c.step, c.expires_at FROM cloud_calls c JOIN operations o ON o.id = c.operation_id
-         WHERE o.volume_id = ?1 AND c.outcome IS NULL",
+        "SELECT c.id, c.operation_id, c.step, c.expires_at FROM cloud_calls c
+         JOIN operations o ON o.id = c.operation_id
+         WHERE o.volume_id = ?1 AND c.outcome IS NULL ORDER BY c.rowid",
     )?;
     let rows = statement.query_map([volume.to_string()], |row| {
-        Ok((row.get::<_, String>("step")?, parsed(row, "expires_at")?))
+        Ok(OpenCall {
+            id: row.get("id")?,
+            operation: parsed(row, "operation_id")?,
+            step: row.get("step")?,
+            expires_at: parsed(row, "expires_at")?,
+        })
     })?;
-    let open: Vec<(String, Timestamp)> = rows.collect::<Result<_, _>>()?;
-    Ok(open.into_iter().max_by_key(|(_, expires_at)| *expires_at))
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The latest call of a step.

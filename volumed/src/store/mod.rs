@@ -32,7 +32,7 @@ use tokio::sync::watch;
 
 pub use attachments::AttachmentRecord;
 pub use audit::AuditEntry;
-pub use calls::CallRecord;
+pub use calls::{CallRecord, OpenCall};
 pub use error::{ChangeError, StoreError};
 pub use events::EventRecord;
 pub use idempotency::{Key, KeyedResource, Replay};

@@ -160,7 +160,11 @@ impl Subscriptions {
         let (mut block_events, mut jumped) = (0, false);
         let mut overrun = lost_by_error(kernel);
         let events = drain(kernel, |event| {
-            jumped |= numbers.came(event.sequence_number(), Instant::now());
+            let now = Instant::now();
+            jumped |= numbers.came(event.sequence_number(), now);
+            if let Some(diskseq) = diskseq_of(event) {
+                stats.announced.came(diskseq, now);
+            }
             block_events += usize::from(event.subsystem().is_none_or(|subsystem| subsystem == "block"));
         });
         count(&stats.kernel_events, events, stats);
@@ -189,6 +193,15 @@ impl Subscriptions {
             block_events,
         })
     }
+}
+
+/// The running number of the whole disk that a uevent announces. One that tells of its end announces nothing.
+fn diskseq_of(event: &udev::Event) -> Option<u64> {
+    let comes = matches!(event.event_type(), udev::EventType::Add | udev::EventType::Change);
+    if !comes || event.devtype().is_none_or(|devtype| devtype != "disk") {
+        return None;
+    }
+    event.property_value("DISKSEQ")?.to_str()?.parse().ok()
 }
 
 /// What one look at the kernel's uevents has brought.

@@ -120,6 +120,13 @@ impl InventoryFeed {
         }
     }
 
+    /// When the kernel announced the disk with this `diskseq` of this boot: its first uevent. `None` where none came, as
+    /// for a disk that was there before the watcher, or whose event was lost.
+    #[must_use]
+    pub fn announced(&self, diskseq: u64) -> Option<std::time::Instant> {
+        self.shared.stats.announced.at(diskseq)
+    }
+
     /// The watcher's counters.
     #[must_use]
     pub fn stats(&self) -> &WatcherStats {

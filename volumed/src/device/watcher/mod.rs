@@ -14,6 +14,7 @@
 //! What it deliberately does not do: believe an event. Events only say "look again".
 
 mod alarms;
+mod announced;
 mod engine;
 mod feed;
 mod sequence;

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::announced::Announced;
+
 /// Counters of one watcher since its start. All but ages and durations only grow.
 #[derive(Debug)]
 pub struct WatcherStats {
@@ -27,6 +29,7 @@ pub struct WatcherStats {
     pub scan_failures: AtomicU64,
     /// Generation of the last scan that was begun.
     pub(super) begun: AtomicU64,
+    pub(super) announced: Announced,
     last_scan_micros: AtomicU64,
     /// Microseconds since `born`, plus one; zero for never.
     last_event: AtomicU64,
@@ -48,6 +51,7 @@ impl Default for WatcherStats {
             scans: zero(),
             scan_failures: zero(),
             begun: zero(),
+            announced: Announced::default(),
             last_scan_micros: zero(),
             last_event: zero(),
             scan_since: zero(),

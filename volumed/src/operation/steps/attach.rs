@@ -77,13 +77,17 @@ async fn end_attachment(cx: &Context, why: &'static str) -> Result<(), StepError
 /// The cloud has the volume attached to this VM.
 pub(super) struct CloudAttach;
 
-/// What the cloud says of the volume's attachment.
+/// What the cloud says of the volume's attachment. While it is at work on the volume it says nothing that lasts: a detach
+/// under way looks like an attached volume.
 async fn attached_here(cx: &Context) -> Result<bool, StepError> {
     let seen = cx
         .world
         .in_cloud(&cx.volume)
         .await?
         .ok_or_else(|| gone(&cx.volume))?;
+    if seen.attached_to.as_ref().is_none_or(|vm| *vm == cx.world.own_vm) {
+        cloud_call::require_idle(cx, Some(&seen))?;
+    }
     match seen.attached_to {
         None => Ok(false),
         Some(vm) if vm == cx.world.own_vm => Ok(true),
@@ -129,6 +133,7 @@ impl Step for CloudAttach {
             note_found_attached(cx, self.name()).await?;
             return Ok("the cloud had it attached here already".into());
         }
+        require_no_phantom(cx).await?;
         let (of, vm) = (provider_ref(&cx.volume)?.to_owned(), cx.world.own_vm.clone());
         let cloud = &cx.world.cloud;
         // A device that is still going away from the attachment before is worth a moment.
@@ -165,10 +170,52 @@ impl Step for CloudAttach {
 async fn require_gone(cx: &Context) -> Result<(), StepError> {
     match &cx.volume.identity {
         Some(identity) if !cx.world.kernel.await_gone(cx, identity).await? => {
+            let nodes = cx.world.kernel.carriers(identity).await?;
+            if !nodes.is_empty() {
+                note_phantom(cx, &nodes);
+            }
             Err(StepError::wait("the device to go"))
         }
         _ => Ok(()),
     }
+}
+
+/// What a person can do about a device that the cloud does not know of.
+const PHANTOM_HINT: &str = "on the hypervisor's host, find the disk of this serial in `virsh dumpxml` of this VM and remove \
+    it with `virsh detach-disk`, or stop and start this VM; it is neither handed out nor attached over";
+
+/// That no device of the volume is here while the cloud has it attached to nothing. One that stays is a phantom, as a
+/// management server leaves it that was restarted in the middle of an attach: the disk is plugged in, and the cloud would
+/// plug it in a second time, or into another VM.
+async fn require_no_phantom(cx: &Context) -> Result<(), StepError> {
+    let Some(identity) = &cx.volume.identity else {
+        return Ok(());
+    };
+    if cx.world.kernel.await_gone(cx, identity).await? {
+        cx.world
+            .conditions
+            .clear(cx.volume.id, ConditionKind::GhostAttached);
+        return Ok(());
+    }
+    let nodes = cx.world.kernel.carriers(identity).await?;
+    // What kept us waiting may be another disk that does not settle.
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    Err(StepError::Obstructed(note_phantom(cx, &nodes)))
+}
+
+fn note_phantom(cx: &Context, nodes: &[String]) -> Failure {
+    let text = format!(
+        "the device of volume {} is here as {}, but the cloud has the volume attached to nothing",
+        cx.volume.id,
+        nodes.join(", ")
+    );
+    let id = cx.volume.id;
+    cx.world
+        .conditions
+        .raise(id, ConditionKind::GhostAttached, text.clone(), PHANTOM_HINT);
+    Failure::new(ErrorCode::WrongState, text).hint(PHANTOM_HINT)
 }
 
 /// An attached volume is still attached here; the mapping that no longer holds is released.
@@ -341,8 +388,10 @@ impl Step for Bind {
                 "the cloud to say that the volume is attached here",
             ));
         }
+        // A twin that came after the device was proven counts too: looked for anew, at the last moment.
+        cx.world.kernel.look().await?;
         let observed = cx.world.kernel.verify(pin, &expectation(cx)?).await?;
-        let path = observed.device_path.clone();
+        let (path, diskseq) = (observed.device_path.clone(), observed.diskseq);
         let (id, actor, operation) = (cx.volume.id, cx.op.actor.clone(), cx.op.id);
         cx.world
             .store
@@ -367,6 +416,13 @@ impl Step for Bind {
                 )
             })
             .await?;
+        let since_announced = cx.world.kernel.since_announced(diskseq);
+        // A device that was here before it was asked for was not bound late.
+        if cloud_call::was_accepted(cx, CloudAttach.name()).await?
+            && let Some(after) = since_announced
+        {
+            cx.world.observer.bound(after);
+        }
         cx.world.conditions.clear_all(id);
         Ok(format!("bound to {path}"))
     }

@@ -156,9 +156,13 @@ impl Step for CloudDetach {
         let Some(seen) = cx.world.in_cloud(&cx.volume).await? else {
             return Ok(Verdict::Done("the cloud no longer has it".into()));
         };
-        Ok(match seen.attached_to {
+        Ok(match &seen.attached_to {
             None => Verdict::Done("the cloud has it attached to nothing".into()),
-            Some(vm) if vm == cx.world.own_vm => Verdict::NotDone,
+            // Somebody else's detach may be under way: it is enough.
+            Some(vm) if *vm == cx.world.own_vm => {
+                cloud_call::require_idle(cx, Some(&seen))?;
+                Verdict::NotDone
+            }
             Some(vm) => Verdict::Done(format!("the cloud has it attached to VM `{vm}`, not here")),
         })
     }
@@ -174,7 +178,8 @@ impl Step for CloudDetach {
         cloud_call::send(cx, self.name(), |call| async move {
             cloud.detach(&call, &of, &vm).await
         })
-        .await?;
+        .await
+        .map_err(StepError::outwaiting_conflicts)?;
         Ok("the cloud detached it".into())
     }
 
