@@ -41,6 +41,7 @@ CREATE TABLE attachments (
     created_at  TEXT NOT NULL,
     attached_at TEXT,
     ended_at    TEXT,
+    baseline    TEXT,                          -- the newest disk before the attach was sent, as BOOT:DISKSEQ
     UNIQUE (volume_id, generation),
     CHECK ((ended_at IS NOT NULL) = (state = 'detached'))
 ) STRICT;

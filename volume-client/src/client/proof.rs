@@ -13,6 +13,8 @@ use crate::types::{LeaseAccess, VolumeDevice};
 const LOOP_MAJOR: u32 = 7;
 /// How the daemon writes an identity that is a serial.
 const SERIAL: &str = "serial:";
+/// How the daemon writes an identity that is nothing but one plug-in: boot and `diskseq`.
+const APPEARED: &str = "appeared:";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Opens the device exclusively and proves it; blocking. Nothing is read from it or written to it.
@@ -73,8 +75,7 @@ impl Proof<'_> {
         let size = ioctl::size_bytes(self.file).map_err(|e| self.io("ask for the size of", e))?;
         self.compare("size", &self.device.size_bytes.to_string(), size.to_string())?;
 
-        let expects_serial = self.device.identity.starts_with(SERIAL);
-        let identity = identity(self.file, major, minor, expects_serial)
+        let identity = identity(self.file, major, minor, self.device)
             .map_err(|e| self.io("ask for the identity of", e))?;
         self.compare("identity", &self.device.identity, identity)
     }
@@ -106,19 +107,33 @@ impl Proof<'_> {
 
 /// The identity as the daemon writes it. The number that leads into sysfs cannot be given to another disk while
 /// the descriptor is open.
-fn identity(file: &File, major: u32, minor: u32, expects_serial: bool) -> io::Result<String> {
+fn identity(file: &File, major: u32, minor: u32, device: &VolumeDevice) -> io::Result<String> {
+    // A disk that carries nothing is told by its plug-in, of which boot and number were compared before.
+    let plug_in = match device.diskseq {
+        Some(diskseq) => format!("{APPEARED}{}:{diskseq}", device.boot_id),
+        None => String::new(),
+    };
+    let expects_plug_in = device.identity.starts_with(APPEARED);
     if major == LOOP_MAJOR {
         let backing = ioctl::loop_backing(file)?;
         // A daemon that takes loop devices for disks with serials (its setting `devices.loop_serials`) says so.
         let name = backing.name.split(|&byte| byte == 0).next().unwrap_or_default();
-        if expects_serial && name.starts_with(SERIAL.as_bytes()) {
+        if expects_plug_in && name == SERIAL.as_bytes() {
+            return Ok(plug_in);
+        }
+        if device.identity.starts_with(SERIAL) && name.starts_with(SERIAL.as_bytes()) {
             return text(name);
         }
         return Ok(format!("loop:{}:{}", backing.device, backing.inode));
     }
-    let device = format!("/sys/dev/block/{major}:{minor}");
-    let serial = serial(Path::new(&device))?;
-    Ok(format!("{SERIAL}{serial}"))
+    let sysfs = format!("/sys/dev/block/{major}:{minor}");
+    match serial(Path::new(&sysfs)) {
+        Ok(serial) if !serial.trim().is_empty() => Ok(format!("{SERIAL}{serial}")),
+        Ok(_) if expects_plug_in => Ok(plug_in),
+        Err(error) if expects_plug_in && error.kind() == io::ErrorKind::NotFound => Ok(plug_in),
+        Ok(serial) => Ok(format!("{SERIAL}{serial}")),
+        Err(error) => Err(error),
+    }
 }
 
 /// The serial in the place where the driver keeps it: virtio-blk, SCSI (VPD page 0x80), NVMe.

@@ -54,11 +54,7 @@ pub fn correlate(inventory: &Inventory, usage: &Usage, expected: &Expectation) -
     if !expected.is_usable() {
         return Correlation::Foreign(ForeignReason::NoIdentity);
     }
-    let candidates: Vec<&Disk> = inventory
-        .disks
-        .iter()
-        .filter(|disk| disk.identity.as_ref() == Some(&expected.identity))
-        .collect();
+    let candidates: Vec<&Disk> = inventory.carriers(&expected.identity).collect();
     let disk = match candidates.as_slice() {
         [] => return Correlation::Missing,
         [only] => (*only).clone(),

@@ -71,6 +71,17 @@ impl Inventory {
         self.disks.iter().find(|disk| disk.covers(devnum))
     }
 
+    /// The disks that are what the identity says. More than one: none of them can be told from the others.
+    pub fn carriers<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = &'a Disk> {
+        self.disks.iter().filter(move |disk| match identity {
+            // Only a disk that carries nothing that could contradict it.
+            Identity::Appeared(plug_in) => {
+                disk.identity.is_none() && self.incarnation(disk).as_ref() == Some(plug_in)
+            }
+            _ => disk.identity.as_ref() == Some(identity),
+        })
+    }
+
     /// This incarnation of `disk`; `None` where the kernel has no `diskseq`.
     #[must_use]
     pub fn incarnation(&self, disk: &Disk) -> Option<Incarnation> {

@@ -37,7 +37,7 @@ pub trait IdentitySource: Send + Sync {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct KernelIdentities {
     /// Whether a loop device that was set up with the name `serial:…` (`lo_file_name` of `loop_info64`) is a disk of that
-    /// serial: for clouds whose hypervisor is this machine itself, as in tests and demonstrations.
+    /// serial, or of none where nothing follows: for clouds whose hypervisor is this machine itself, as in tests and demonstrations.
     pub loop_serials: bool,
 }
 
@@ -52,7 +52,7 @@ impl IdentitySource for KernelIdentities {
         match Bus::of(name) {
             // Read-only and short: a loop device that is being detached is cleared when its last opener closes.
             Bus::Loop => match open_disk(node).and_then(|fd| loop_identity(&fd, devnum, self.loop_serials)) {
-                Ok(identity) => Ok(Some(identity)),
+                Ok(identity) => Ok(identity),
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
                 Err(_) => Err(NotReady),
             },
@@ -120,14 +120,14 @@ pub(super) fn open_disk(node: &Path) -> io::Result<File> {
 }
 
 /// The identity of the loop device behind `fd`, provided that it is the device `devnum`.
-fn loop_identity(fd: impl AsFd, devnum: DevNum, loop_serials: bool) -> io::Result<Identity> {
+fn loop_identity(fd: impl AsFd, devnum: DevNum, loop_serials: bool) -> io::Result<Option<Identity>> {
     let fd = fd.as_fd();
     if block_number(fd)? != Some(devnum) {
         return Err(Errno::NXIO.into());
     }
     let status = ioctl::loop_status(fd)?;
     let serial = loop_serial(&status).filter(|_| loop_serials);
-    Ok(serial.unwrap_or_else(|| loop_backing(&status)))
+    Ok(serial.unwrap_or_else(|| Some(loop_backing(&status))))
 }
 
 /// What is behind a loop device, as its identity.
@@ -138,10 +138,10 @@ pub(super) fn loop_backing(status: &LoopStatus) -> Identity {
     }
 }
 
-/// The serial that a loop device was set up to have; `None` where it has a common name.
-pub(super) fn loop_serial(status: &LoopStatus) -> Option<Identity> {
+/// The serial that a loop device was set up to have, which may be none; `None` where it has a common name.
+pub(super) fn loop_serial(status: &LoopStatus) -> Option<Option<Identity>> {
     let name = status.name.split(|&byte| byte == 0).next()?;
-    serial_of_bytes(name.strip_prefix(b"serial:")?)
+    Some(serial_of_bytes(name.strip_prefix(b"serial:")?))
 }
 
 /// The number of the block device behind `fd`; `None` where it is no block device.

@@ -220,22 +220,28 @@ impl Pin {
                 // Only where the scan takes serials of loop devices is one ever expected.
                 let named = identity::loop_serial(&status);
                 let identity = match (&expected.identity, named) {
-                    (Identity::Serial(_), Some(serial)) => serial,
-                    _ => identity::loop_backing(&status),
+                    (Identity::Serial(_) | Identity::Appeared(_), Some(serial)) => serial,
+                    _ => Some(identity::loop_backing(&status)),
                 };
-                (status.offset == 0).then_some(identity)
+                identity.filter(|_| status.offset == 0)
             }
             bus => identity::serial(&self.root.by_number(self.devnum), bus)
                 .map_err(|source| self.failed("reading the serial of", source))?,
         };
         match found {
             Some(identity) if identity == expected.identity && expected.is_usable() => Ok(identity),
+            None if self.is_plug_in(&expected.identity) => Ok(expected.identity.clone()),
             found => Err(PinError::WrongIdentity {
                 node: self.node.clone(),
                 expected: expected.identity.clone(),
                 found,
             }),
         }
+    }
+
+    /// Whether the identity is of the very plug-in that is pinned. Boots are not compared: a pin never outlives one.
+    fn is_plug_in(&self, identity: &Identity) -> bool {
+        matches!(identity, Identity::Appeared(plug_in) if Some(plug_in.diskseq) == self.diskseq)
     }
 
     fn check_size(&self, expected: Bytes) -> Result<Bytes, PinError> {

@@ -144,6 +144,7 @@ impl DeviceExpectation {
         match &self.identity {
             Identity::Serial(serial) => !serial.trim().is_empty(),
             Identity::LoopBacking { inode, .. } => *inode != 0,
+            Identity::Appeared(plug_in) => plug_in.diskseq != 0,
         }
     }
 }

@@ -12,6 +12,7 @@ fn situation(state: VolumeState) -> Situation {
         vm_id: "here".into(),
         generation: 1,
         state: AttachmentState::Attached,
+        baseline: None,
         attached_at: Some(now),
     });
     Situation {

@@ -201,9 +201,8 @@ impl Kernel {
         let (root, inventory, identity) = (self.root.clone(), self.look().await?, identity.clone());
         blocking(move || {
             let usage = Usage::collect(&root, &inventory).map_err(|e| unreadable(&e))?;
-            let carries = |disk: &&Disk| disk.identity.as_ref() == Some(&identity);
             let mut all = Uses::default();
-            for disk in inventory.disks.iter().filter(carries) {
+            for disk in inventory.carriers(&identity) {
                 all.collect(&root, &usage, disk)?;
             }
             Ok(all)
@@ -214,8 +213,7 @@ impl Kernel {
     /// The nodes that carry this identity in a fresh inventory.
     pub(super) async fn carriers(&self, identity: &Identity) -> Result<Vec<String>, Failure> {
         let inventory = self.look().await?;
-        let carries = |disk: &&Disk| disk.identity.as_ref() == Some(identity);
-        let nodes = inventory.disks.iter().filter(carries);
+        let nodes = inventory.carriers(identity);
         Ok(nodes.map(|disk| disk.node.display().to_string()).collect())
     }
 
@@ -282,8 +280,7 @@ impl Uses {
 /// That not more than one disk carries the expected identity: with two of them, none is known to be the right one, not
 /// even the one that was held before the other came.
 fn require_single(inventory: &Inventory, expected: &DeviceExpectation) -> Result<(), Failure> {
-    let carries = |disk: &&Disk| disk.identity.as_ref() == Some(&expected.identity);
-    let disks: Vec<Disk> = inventory.disks.iter().filter(carries).cloned().collect();
+    let disks: Vec<Disk> = inventory.carriers(&expected.identity).cloned().collect();
     match disks.len() {
         0 | 1 => Ok(()),
         _ => Err(mismatch(&Correlation::Ambiguous(disks), expected)),
@@ -291,11 +288,7 @@ fn require_single(inventory: &Inventory, expected: &DeviceExpectation) -> Result
 }
 
 fn is_absent(inventory: &Inventory, identity: &Identity) -> bool {
-    inventory.unsettled.is_empty()
-        && inventory
-            .disks
-            .iter()
-            .all(|disk| disk.identity.as_ref() != Some(identity))
+    inventory.unsettled.is_empty() && inventory.carriers(identity).next().is_none()
 }
 
 /// Fields 7 and 14 of the device's `stat` (Documentation/block/stat.rst): sectors written and sectors discarded. `None`

@@ -31,4 +31,4 @@ pub use recovery::{Parts, StartError};
 pub use service::{NewLease, Operations};
 pub use submission::Submission;
 pub use view::{ConditionRecord, DeviceView, VerifiedDevice};
-pub use world::Settings;
+pub use world::{IdentityPolicy, Settings};

@@ -280,6 +280,7 @@ fn end_other_boots(tx: &Tx<'_>, boot_id: &str) -> Result<Vec<VolumeId>, StoreErr
         if let Some(attachment) = store::attachments::live(tx, id)? {
             store::attachments::set_state(tx, attachment.id, AttachmentState::Detached)?;
         }
+        store::volumes::forget_appearance(tx, id)?;
         store::volumes::set_state(tx, id, VolumeState::Available)?;
         store::audit::append(
             tx,

@@ -39,6 +39,18 @@ pub struct Settings {
     pub attach_timeout: Duration,
     /// How long a step waits for a cloud that surely did nothing before its operation fails.
     pub cloud_patience: Duration,
+    /// What is taken for proof that a device is a volume's.
+    pub identity: IdentityPolicy,
+}
+
+/// What is taken for proof that a device is a volume's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IdentityPolicy {
+    /// Only an identity that the disk itself carries.
+    #[default]
+    Carried,
+    /// Where a disk carries none: that it alone appeared after our attach, with the exact size.
+    Appearance,
 }
 
 impl Default for Settings {
@@ -47,6 +59,7 @@ impl Default for Settings {
             concurrency: 8,
             attach_timeout: Duration::from_secs(120),
             cloud_patience: Duration::from_secs(120),
+            identity: IdentityPolicy::Carried,
         }
     }
 }

@@ -72,7 +72,7 @@ fn strangers(
             let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
             serial.len() == 20 && serial.bytes().all(is_hex) && !known.contains(identity)
         }
-        Identity::LoopBacking { .. } => false,
+        Identity::LoopBacking { .. } | Identity::Appeared(_) => false,
     };
     let named = |disk: &Disk| {
         let identity = disk.identity.as_ref().filter(|identity| is_strange(identity))?;
@@ -142,11 +142,7 @@ fn kernel_view(
     if !inventory.unsettled.is_empty() {
         return KernelView::Unsettled;
     }
-    let disks: Vec<_> = inventory
-        .disks
-        .iter()
-        .filter(|disk| disk.identity.as_ref() == Some(identity))
-        .collect();
+    let disks: Vec<_> = inventory.carriers(identity).collect();
     let nodes = || {
         disks
             .iter()

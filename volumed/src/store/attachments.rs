@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::row::{parsed, parsed_opt};
 use super::{StoreError, Tx, volumes};
-use crate::model::{AttachmentState, VolumeId};
+use crate::model::{AttachmentState, Incarnation, VolumeId};
 
 /// An attachment as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct AttachmentRecord {
     pub state: AttachmentState,
     /// When the device was bound.
     pub attached_at: Option<Timestamp>,
+    /// The newest disk of this machine before the attach was sent, where its device is told by its appearance.
+    pub baseline: Option<Incarnation>,
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<AttachmentRecord> {
@@ -32,6 +34,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<AttachmentRecord> {
         generation: row.get("generation")?,
         state: parsed(row, "state")?,
         attached_at: parsed_opt(row, "attached_at")?,
+        baseline: parsed_opt(row, "baseline")?,
     })
 }
 
@@ -66,6 +69,15 @@ pub fn reserve(tx: &Tx<'_>, volume: VolumeId, vm: &str) -> Result<AttachmentReco
         params![volume.to_string(), vm, generation, tx.now().to_string()],
     )?;
     live(tx, volume)?.ok_or_else(|| StoreError::Stale(format!("volume {volume} has no attachment")))
+}
+
+/// Notes the newest disk before the attach is sent. The first note stays: what came after it may be the device.
+pub fn note_baseline(tx: &Tx<'_>, id: i64, newest: &Incarnation) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE attachments SET baseline = coalesce(baseline, ?2) WHERE id = ?1 AND ended_at IS NULL",
+        params![id, newest.to_string()],
+    )?;
+    Ok(())
 }
 
 /// Takes an attachment to `next`; `attached` and `detached` note when.

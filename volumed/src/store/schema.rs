@@ -10,7 +10,7 @@ use super::StoreError;
 const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// Step `n` takes a database from version `n + 1` to `n + 2`. Version 1 is the first.
-const MIGRATIONS: &[&str] = &[];
+const MIGRATIONS: &[&str] = &["ALTER TABLE attachments ADD COLUMN baseline TEXT;"];
 
 /// The version that this daemon writes.
 #[allow(clippy::cast_possible_wrap)]
@@ -59,4 +59,51 @@ pub(super) fn prepare(conn: &mut Connection, path: &Path) -> Result<(), StoreErr
     ))?;
     tx.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `schema.sql` was at version 1: without what the migrations bring.
+    fn version_one() -> String {
+        let text: Vec<&str> = SCHEMA
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("baseline "))
+            .collect();
+        text.join("\n")
+    }
+
+    fn columns(conn: &Connection) -> Vec<(String, String, String)> {
+        let sql = "SELECT m.name, c.name, c.type FROM sqlite_schema m, pragma_table_info(m.name) c
+                   WHERE m.type = 'table' ORDER BY 1, 2";
+        let mut statement = conn.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        rows.unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn a_database_of_version_one_becomes_what_a_new_one_is_and_keeps_its_rows() {
+        let (mut old, mut new) = (
+            Connection::open_in_memory().unwrap(),
+            Connection::open_in_memory().unwrap(),
+        );
+        let path = Path::new("in memory");
+        prepare(&mut new, path).unwrap();
+        old.execute_batch(&version_one()).unwrap();
+        assert_ne!(columns(&old), columns(&new), "version 1 lacks something");
+        let mark = format!("PRAGMA user_version = 1; PRAGMA application_id = {APPLICATION_ID};");
+        old.execute_batch(&mark).unwrap();
+        old.execute("INSERT INTO meta VALUES ('install_id', 'abc')", [])
+            .unwrap();
+
+        for _ in 0..2 {
+            prepare(&mut old, path).unwrap();
+            assert_eq!(columns(&old), columns(&new));
+        }
+        let kept: String = old
+            .query_row("SELECT value FROM meta", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(kept, "abc");
+    }
 }

@@ -5,7 +5,9 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::row::{parsed, parsed_opt};
 use super::{StoreError, Tx, events};
-use crate::model::{Bytes, DeviceExpectation, EventKind, Identity, SourceDisk, VolumeId, VolumeState};
+use crate::model::{
+    Bytes, DeviceExpectation, EventKind, Identity, Incarnation, SourceDisk, VolumeId, VolumeState,
+};
 
 /// A volume as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,6 +215,25 @@ pub struct Provided<'a> {
     pub size: Bytes,
     /// Whether it promises that the volume reads as zeroes.
     pub fresh_zero: bool,
+}
+
+/// Records by which plug-in the device of a volume is told whose disks carry no identity.
+pub fn set_appearance(tx: &Tx<'_>, id: VolumeId, plug_in: &Incarnation) -> Result<(), StoreError> {
+    let identity = Identity::Appeared(plug_in.clone()).to_string();
+    let sql = "UPDATE volumes SET identity = ?2, updated_at = ?3 WHERE id = ?1";
+    change_one(
+        tx.execute(sql, params![id.to_string(), identity, tx.now().to_string()])?,
+        id,
+    )
+}
+
+/// Forgets an identity that was only that of a plug-in; others stay.
+pub fn forget_appearance(tx: &Tx<'_>, id: VolumeId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE volumes SET identity = NULL WHERE id = ?1 AND identity LIKE 'appeared:%'",
+        [id.to_string()],
+    )?;
+    Ok(())
 }
 
 /// Records the volume's size.

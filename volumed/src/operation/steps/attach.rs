@@ -10,6 +10,7 @@ use crate::model::{AttachmentState, DeviceExpectation, ErrorCode, Failure, Opera
 use crate::operation::cloud_call;
 use crate::operation::lease;
 use crate::operation::step::{Context, Step, StepError, Verdict};
+use crate::operation::steps::appearance;
 use crate::operation::steps::detach::require_unused;
 use crate::operation::world::{gone, provider_ref};
 use crate::store::{self, AuditEntry, StoreError};
@@ -38,15 +39,26 @@ impl Step for Reserve {
 
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
         let (id, vm) = (cx.volume.id, cx.world.own_vm.clone());
-        let attachment = cx
+        let by_appearance = appearance::is_needed(cx);
+        if by_appearance {
+            appearance::require_allowed(cx)?;
+        }
+        let reserved = cx
             .world
             .store
             .write(move |tx| {
+                if by_appearance && let Some(other) = appearance::other_attach(tx, id)? {
+                    return Ok(Err(other));
+                }
                 let attachment = store::attachments::reserve(tx, id, &vm)?;
                 store::volumes::set_state(tx, id, VolumeState::Attaching)?;
-                Ok::<_, StoreError>(attachment)
+                Ok::<_, StoreError>(Ok(attachment))
             })
             .await?;
+        let attachment = reserved.map_err(|other| {
+            let text = format!("volume {other} to be attached: without serials it is one at a time");
+            StepError::Obstructed(Failure::new(ErrorCode::OperationInProgress, text).hint("try again later"))
+        })?;
         Ok(format!("generation {}", attachment.generation))
     }
 
@@ -65,6 +77,7 @@ async fn end_attachment(cx: &Context, why: &'static str) -> Result<(), StepError
             if let Some(attachment) = store::attachments::live(tx, id)? {
                 store::attachments::set_state(tx, attachment.id, AttachmentState::Detached)?;
             }
+            store::volumes::forget_appearance(tx, id)?;
             lease::end_all(tx, id, why)?;
             store::volumes::set_state(tx, id, VolumeState::Available)
         })
@@ -134,6 +147,9 @@ impl Step for CloudAttach {
             return Ok("the cloud had it attached here already".into());
         }
         require_no_phantom(cx).await?;
+        if appearance::is_needed(cx) {
+            appearance::note_baseline(cx).await?;
+        }
         let (of, vm) = (provider_ref(&cx.volume)?.to_owned(), cx.world.own_vm.clone());
         let cloud = &cx.world.cloud;
         // A device that is still going away from the attachment before is worth a moment.
@@ -291,6 +307,18 @@ fn expectation(cx: &Context) -> Result<DeviceExpectation, Failure> {
     cx.volume.expectation().ok_or_else(none)
 }
 
+/// What is waited for: known beforehand, or told by the disk that appears.
+async fn awaited(cx: &Context) -> Result<DeviceExpectation, StepError> {
+    if cx.volume.identity.is_some() {
+        return Ok(expectation(cx)?);
+    }
+    appearance::require_allowed(cx)?;
+    Ok(DeviceExpectation {
+        identity: appearance::await_appearance(cx).await?,
+        size: cx.volume.size,
+    })
+}
+
 /// The pin of the volume, where the live mapping is of the incarnation that it holds.
 async fn mapped_pin(cx: &Context) -> Result<Option<Arc<Pin>>, StepError> {
     let id = cx.volume.id;
@@ -317,10 +345,10 @@ impl Step for AwaitDevice {
     }
 
     async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
-        let Some(pin) = cx.world.pins.of(cx.volume.id) else {
+        let (Some(pin), Some(expected)) = (cx.world.pins.of(cx.volume.id), cx.volume.expectation()) else {
             return Ok(Verdict::NotDone);
         };
-        Ok(match cx.world.kernel.verify(pin, &expectation(cx)?).await {
+        Ok(match cx.world.kernel.verify(pin, &expected).await {
             Ok(seen) => Verdict::Done(format!("{} is it", seen.device_path)),
             Err(_) => Verdict::NotDone,
         })
@@ -331,7 +359,7 @@ impl Step for AwaitDevice {
             return Ok(seen);
         }
         cx.world.pins.let_go(cx.volume.id);
-        let expected = expectation(cx)?;
+        let expected = awaited(cx).await?;
         let pin = cx
             .world
             .kernel

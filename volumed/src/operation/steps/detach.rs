@@ -308,6 +308,7 @@ impl Step for Finish {
                 if let Some(live) = store::attachments::live(tx, id)? {
                     store::attachments::set_state(tx, live.id, AttachmentState::Detached)?;
                 }
+                store::volumes::forget_appearance(tx, id)?;
                 store::volumes::set_state(tx, id, VolumeState::Available)?;
                 Ok::<_, StoreError>(())
             })

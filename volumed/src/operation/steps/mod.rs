@@ -1,5 +1,6 @@
 //! The table of steps of every kind of operation.
 
+mod appearance;
 mod attach;
 mod create;
 mod delete;
