@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use futures_util::future::join_all;
 
-use super::{Rig, assert_kind, both, device_size, read_block, wait_until, write_block};
+use super::{Rig, assert_kind, both, wait_until};
 use crate::model::Bytes;
 
 /// The device that appears has the identity that the provider tells, and the volume's size.
@@ -14,7 +14,7 @@ pub async fn attach_plugs_in_exactly_that_volume(rig: Rig) {
     let device = rig.attach(&volume).await;
     let now = rig.now(&volume).await;
     assert_eq!(now.attached_to.as_deref(), Some(vm.as_str()));
-    assert_eq!(device_size(&device), volume.size);
+    assert_eq!(rig.guest.size(&device), volume.size);
     rig.detach(&volume).await;
     assert_eq!(rig.now(&volume).await.attached_to, None);
     rig.scrap(&volume).await;
@@ -67,13 +67,13 @@ pub async fn volumes_attached_at_once_get_devices_of_their_own(rig: Rig) {
     let devices = join_all(volumes.iter().map(|volume| rig.attach(volume))).await;
     assert_eq!(devices.iter().collect::<HashSet<_>>().len(), 8, "{devices:?}");
     for ((volume, device), fill) in volumes.iter().zip(&devices).zip(1..) {
-        assert_eq!(device_size(device), volume.size);
-        write_block(device, 0, fill);
+        assert_eq!(rig.guest.size(device), volume.size);
+        rig.guest.write(device, 0, fill);
     }
     join_all(volumes.iter().map(|volume| rig.detach(volume))).await;
     let devices = join_all(volumes.iter().map(|volume| rig.attach(volume))).await;
     for (device, fill) in devices.iter().zip(1..) {
-        assert_eq!(read_block(device, 0), [fill; 4096]);
+        assert_eq!(rig.guest.read(device, 0), [fill; 4096]);
     }
     join_all(volumes.iter().map(|volume| rig.scrap(volume))).await;
 }
@@ -115,15 +115,15 @@ pub async fn content_survives_a_move_to_another_device(rig: Rig) {
     let (volume, other) = (rig.created(2).await, rig.created(2).await);
     let device = rig.attach(&volume).await;
     let last = volume.size.0 - 4096;
-    write_block(&device, 0, 1);
-    write_block(&device, last, 2);
+    rig.guest.write(&device, 0, 1);
+    rig.guest.write(&device, last, 2);
     rig.detach(&volume).await;
     // Likely takes the name that has become free.
     let elsewhere = rig.attach(&other).await;
     let device = rig.attach(&volume).await;
     assert_ne!(device, elsewhere);
     assert_eq!(
-        (read_block(&device, 0), read_block(&device, last)),
+        (rig.guest.read(&device, 0), rig.guest.read(&device, last)),
         ([1; 4096], [2; 4096])
     );
     rig.scrap(&other).await;
@@ -135,16 +135,16 @@ pub async fn resize_is_seen_by_the_device(rig: Rig) {
     let volume = rig.created(1).await;
     let larger = Bytes(volume.size.0 * 3);
     let device = rig.attach(&volume).await;
-    write_block(&device, 0, 7);
+    rig.guest.write(&device, 0, 7);
     rig.cloud
         .resize(&rig.call(), &volume.provider_ref, larger)
         .await
         .expect("growing an attached volume");
-    wait_until("the device has grown", || device_size(&device) == larger).await;
+    wait_until("the device has grown", || rig.guest.size(&device) == larger).await;
     assert_eq!(rig.now(&volume).await.size, larger);
     assert_eq!(rig.device(&volume).await, device);
-    write_block(&device, larger.0 - 4096, 8);
-    assert_eq!(read_block(&device, 0), [7; 4096]);
+    rig.guest.write(&device, larger.0 - 4096, 8);
+    assert_eq!(rig.guest.read(&device, 0), [7; 4096]);
     rig.scrap(&volume).await;
 }
 
@@ -171,7 +171,7 @@ pub async fn a_detached_volume_can_be_resized(rig: Rig) {
         .resize(&rig.call(), &volume.provider_ref, size)
         .await
         .expect("growing a volume");
-    assert_eq!(device_size(&rig.attach(&volume).await), size);
+    assert_eq!(rig.guest.size(&rig.attach(&volume).await), size);
     rig.scrap(&volume).await;
 }
 
@@ -188,7 +188,7 @@ pub async fn fresh_space_reads_as_promised(rig: Rig) {
         .expect("growing a volume");
     let device = rig.attach(&volume).await;
     for offset in (0..size.0).step_by(4096) {
-        assert_eq!(read_block(&device, offset), [0; 4096], "at {offset}");
+        assert_eq!(rig.guest.read(&device, offset), [0; 4096], "at {offset}");
     }
     rig.scrap(&volume).await;
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Rig, assert_kind, device_size};
+use super::{Rig, assert_kind};
 use crate::cloud::{Cloud, CloudError, Fault, FaultScript, Faulty, Method};
 use crate::model::Bytes;
 
@@ -28,6 +28,7 @@ pub async fn lost_requests_and_answers_are_healed_by_repeating_the_call(rig: Rig
         .expect("repeating a create");
     assert_eq!(found, std::slice::from_ref(&volume));
     let id = &volume.provider_ref;
+    rig.give_storage(&volume).await;
 
     lose(Method::CreateSnapshot);
     let call = rig.call();
@@ -51,10 +52,10 @@ pub async fn lost_requests_and_answers_are_healed_by_repeating_the_call(rig: Rig
     lose(Method::Resize);
     let (call, larger) = (rig.call(), Bytes(volume.size.0 * 2));
     assert_unknown(lossy.resize(&call, id, larger).await);
-    assert_eq!(device_size(&device), volume.size);
+    assert_eq!(rig.guest.size(&device), volume.size);
     assert_unknown(lossy.resize(&call, id, larger).await);
     lossy.resize(&call, id, larger).await.expect("repeating a resize");
-    super::wait_until("the device has grown", || device_size(&device) == larger).await;
+    super::wait_until("the device has grown", || rig.guest.size(&device) == larger).await;
 
     lose(Method::Detach);
     let call = rig.call();

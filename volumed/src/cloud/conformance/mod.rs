@@ -24,17 +24,47 @@ pub use faults::*;
 pub use snapshots::*;
 pub use volumes::*;
 
-use super::{Call, Cloud, CloudError, NewVolume, ProviderSnapshot, ProviderVolume};
+use super::{Call, Cloud, CloudError, NewVolume, ProviderSnapshot, ProviderState, ProviderVolume};
 use crate::model::{Bytes, Identity};
 
 /// How long the guest may take to see what the provider did.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// The kernel of the VM that volumes are attached to, asked by means that are not the provider's.
+/// How much of a device is written and read at a time.
+pub const BLOCK: usize = 4096;
+
+/// The kernel of the VM that volumes are attached to, asked by means that are not the provider's. Every method blocks, and
+/// panics where the kernel says no. What is not said otherwise is asked of this machine's own kernel.
 pub trait Guest: Send + Sync {
     /// The device nodes whose identity, as the kernel reports it, is this one.
     fn devices(&self, identity: &Identity) -> Vec<PathBuf>;
+
+    /// The size of a device as its driver gives it.
+    fn size(&self, device: &Path) -> Bytes {
+        let mut file = File::open(device).expect("opening a device");
+        Bytes(file.seek(SeekFrom::End(0)).expect("measuring a device"))
+    }
+
+    /// Writes a block full of `fill` durably.
+    fn write(&self, device: &Path, offset: u64, fill: u8) {
+        let file = File::options()
+            .write(true)
+            .open(device)
+            .expect("opening a device for writing");
+        file.write_all_at(&[fill; BLOCK], offset)
+            .expect("writing to a device");
+        file.sync_all().expect("flushing a device");
+    }
+
+    /// Reads a block.
+    fn read(&self, device: &Path, offset: u64) -> [u8; BLOCK] {
+        let mut block = [0xEE; BLOCK];
+        let file = File::open(device).expect("opening a device");
+        file.read_exact_at(&mut block, offset)
+            .expect("reading from a device");
+        block
+    }
 }
 
 /// A cloud under test.
@@ -131,6 +161,20 @@ impl Rig {
             .create_volume(&self.call(), &self.spec(mib))
             .await
             .expect("creating a volume")
+    }
+
+    /// A volume that has storage. Where that comes with the first attach, there is nothing to take a snapshot of before.
+    async fn stored(&self, mib: u64) -> ProviderVolume {
+        let volume = self.created(mib).await;
+        self.give_storage(&volume).await;
+        self.now(&volume).await
+    }
+
+    async fn give_storage(&self, volume: &ProviderVolume) {
+        if volume.state == ProviderState::Allocated {
+            self.attach(volume).await;
+            self.detach(volume).await;
+        }
     }
 
     async fn now(&self, volume: &ProviderVolume) -> ProviderVolume {
@@ -235,29 +279,4 @@ fn assert_kind<T: Debug>(answer: Result<T, CloudError>, kinds: &[&str], what: &s
 /// Waits for both.
 async fn both<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
     futures_util::future::join(a, b).await
-}
-
-/// The size of a device as its driver gives it.
-fn device_size(device: &Path) -> Bytes {
-    let mut file = File::open(device).expect("opening a device");
-    Bytes(file.seek(SeekFrom::End(0)).expect("measuring a device"))
-}
-
-/// Writes a pattern of our own durably.
-fn write_block(device: &Path, offset: u64, fill: u8) {
-    let file = File::options()
-        .write(true)
-        .open(device)
-        .expect("opening a device for writing");
-    file.write_all_at(&[fill; 4096], offset)
-        .expect("writing to a device");
-    file.sync_all().expect("flushing a device");
-}
-
-fn read_block(device: &Path, offset: u64) -> [u8; 4096] {
-    let mut block = [0xEE; 4096];
-    let file = File::open(device).expect("opening a device");
-    file.read_exact_at(&mut block, offset)
-        .expect("reading from a device");
-    block
 }

@@ -1,13 +1,13 @@
 //! Properties of snapshots.
 
-use super::{Rig, assert_kind, device_size, read_block, write_block};
+use super::{Rig, assert_kind};
 use crate::model::Bytes;
 
 /// A snapshot of a name is taken once; repeating it does not take the content of now.
 pub async fn snapshot_repeated_is_the_first_one(rig: Rig) {
-    let (volume, call) = (rig.created(1).await, rig.call());
+    let (volume, call) = (rig.stored(1).await, rig.call());
     let id = &volume.provider_ref;
-    write_block(&rig.attach(&volume).await, 0, 1);
+    rig.guest.write(&rig.attach(&volume).await, 0, 1);
     rig.detach(&volume).await;
     let first = rig
         .cloud
@@ -18,7 +18,7 @@ pub async fn snapshot_repeated_is_the_first_one(rig: Rig) {
         (first.name.as_str(), first.size, first.ready),
         ("before", volume.size, true)
     );
-    write_block(&rig.attach(&volume).await, 0, 2);
+    rig.guest.write(&rig.attach(&volume).await, 0, 2);
     rig.detach(&volume).await;
     for call in [call, rig.call()] {
         let again = rig
@@ -41,7 +41,7 @@ pub async fn snapshot_repeated_is_the_first_one(rig: Rig) {
         .revert_to_snapshot(&rig.call(), id, &first.snapshot_ref)
         .await
         .expect("reverting");
-    assert_eq!(read_block(&rig.attach(&volume).await, 0), [1; 4096]);
+    assert_eq!(rig.guest.read(&rig.attach(&volume).await, 0), [1; 4096]);
     rig.detach(&volume).await;
     let call = rig.call();
     for _ in 0..2 {
@@ -63,11 +63,11 @@ pub async fn snapshot_repeated_is_the_first_one(rig: Rig) {
 
 /// A revert brings back every byte and the size, may be repeated, and leaves the snapshot as it was.
 pub async fn revert_brings_content_and_size_back(rig: Rig) {
-    let volume = rig.created(4).await;
+    let volume = rig.stored(4).await;
     let (id, last) = (&volume.provider_ref, volume.size.0 - 4096);
     let device = rig.attach(&volume).await;
-    write_block(&device, 8192, 1);
-    write_block(&device, last, 2);
+    rig.guest.write(&device, 8192, 1);
+    rig.guest.write(&device, last, 2);
     rig.detach(&volume).await;
     let kept = rig
         .cloud
@@ -82,7 +82,7 @@ pub async fn revert_brings_content_and_size_back(rig: Rig) {
             .expect("growing a volume");
         let device = rig.attach(&volume).await;
         for offset in [0, 8192, last, larger.0 - 4096] {
-            write_block(&device, offset, 0xFF);
+            rig.guest.write(&device, offset, 0xFF);
         }
         rig.detach(&volume).await;
         let call = rig.call();
@@ -93,9 +93,9 @@ pub async fn revert_brings_content_and_size_back(rig: Rig) {
                 .expect("reverting");
         }
         let device = rig.attach(&volume).await;
-        assert_eq!(device_size(&device), volume.size, "round {round}");
+        assert_eq!(rig.guest.size(&device), volume.size, "round {round}");
         assert_eq!(rig.now(&volume).await.size, volume.size);
-        let blocks = [0, 8192, last].map(|offset| read_block(&device, offset)[0]);
+        let blocks = [0, 8192, last].map(|offset| rig.guest.read(&device, offset)[0]);
         assert_eq!(blocks, [0, 1, 2], "round {round}");
         rig.detach(&volume).await;
     }
@@ -105,7 +105,7 @@ pub async fn revert_brings_content_and_size_back(rig: Rig) {
 
 /// Content is never exchanged under a VM.
 pub async fn revert_refuses_an_attached_volume(rig: Rig) {
-    let volume = rig.created(1).await;
+    let volume = rig.stored(1).await;
     let id = &volume.provider_ref;
     let kept = rig
         .cloud
@@ -113,7 +113,7 @@ pub async fn revert_refuses_an_attached_volume(rig: Rig) {
         .await
         .expect("taking a snapshot");
     let device = rig.attach(&volume).await;
-    write_block(&device, 0, 3);
+    rig.guest.write(&device, 0, 3);
     let before = rig.now(&volume).await;
     let answer = rig
         .cloud
@@ -121,13 +121,13 @@ pub async fn revert_refuses_an_attached_volume(rig: Rig) {
         .await;
     assert_kind(answer, &["conflict"], "reverting an attached volume");
     assert_eq!(rig.now(&volume).await, before);
-    assert_eq!(read_block(&device, 0), [3; 4096]);
+    assert_eq!(rig.guest.read(&device, 0), [3; 4096]);
     rig.scrap(&volume).await;
 }
 
 /// Snapshots are content too: their volume goes after them.
 pub async fn a_volume_with_snapshots_is_not_deleted(rig: Rig) {
-    let volume = rig.created(1).await;
+    let volume = rig.stored(1).await;
     let id = &volume.provider_ref;
     let kept = rig
         .cloud
@@ -145,12 +145,12 @@ pub async fn a_volume_with_snapshots_is_not_deleted(rig: Rig) {
 
 /// A snapshot of a volume in use holds what was flushed before it and nothing of what came later, or it is refused.
 pub async fn a_snapshot_of_a_volume_in_use_is_of_one_instant_or_refused(rig: Rig) {
-    let volume = rig.created(1).await;
+    let volume = rig.stored(1).await;
     let id = &volume.provider_ref;
     let device = rig.attach(&volume).await;
-    write_block(&device, 0, 1);
+    rig.guest.write(&device, 0, 1);
     let answer = rig.cloud.create_snapshot(&rig.call(), id, "live").await;
-    write_block(&device, 0, 2);
+    rig.guest.write(&device, 0, 2);
     rig.detach(&volume).await;
     match answer {
         Ok(live) => {
@@ -158,7 +158,7 @@ pub async fn a_snapshot_of_a_volume_in_use_is_of_one_instant_or_refused(rig: Rig
                 .revert_to_snapshot(&rig.call(), id, &live.snapshot_ref)
                 .await
                 .expect("reverting");
-            assert_eq!(read_block(&rig.attach(&volume).await, 0), [1; 4096]);
+            assert_eq!(rig.guest.read(&rig.attach(&volume).await, 0), [1; 4096]);
         }
         refused => {
             assert_kind(refused, &["conflict"], "snapshot of a volume in use");

@@ -210,13 +210,13 @@ pub async fn delete_repeated_succeeds(rig: Rig) {
 pub async fn delete_refuses_an_attached_volume(rig: Rig) {
     let volume = rig.created(1).await;
     let device = rig.attach(&volume).await;
-    super::write_block(&device, 0, 0x5A);
+    rig.guest.write(&device, 0, 0x5A);
     assert_kind(
         rig.cloud.delete_volume(&rig.call(), &volume.provider_ref).await,
         &["conflict"],
         "deleting an attached volume",
     );
     assert_eq!(rig.device(&volume).await, device);
-    assert_eq!(super::read_block(&device, 0), [0x5A; 4096]);
+    assert_eq!(rig.guest.read(&device, 0), [0x5A; 4096]);
     rig.scrap(&volume).await;
 }
