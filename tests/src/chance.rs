@@ -24,6 +24,12 @@ impl Chance {
         Self(seed)
     }
 
+    /// The stream of this seed.
+    #[must_use]
+    pub fn from_seed(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// Another stream, which does not depend on how far this one is used later.
     #[must_use]
     pub fn branch(&mut self) -> Self {

@@ -29,7 +29,7 @@ pub use chance::Chance;
 pub use holder::Holder;
 pub use hypervisor::{Disk, Hypervisor, HypervisorError};
 pub use loops::{StackedLoop, backing_file, loops_within, set_capacity};
-pub use marker::{read_marker, write_marker};
+pub use marker::{count_markers, read_marker, write_marker, write_marker_at};
 pub use mount::Mount;
 pub use privilege::is_root;
 pub use raw::{Answer, Raw};
