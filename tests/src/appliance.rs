@@ -32,6 +32,10 @@ pub struct Setup {
     pub listen: Option<String>,
     /// `text` or `json`.
     pub log_format: &'static str,
+    /// Who keeps the volumes: `local`, unless the test's own keys say more about another one.
+    pub provider: &'static str,
+    /// The VM that the daemon runs in.
+    pub vm: String,
     /// Further keys of the configuration, as environment variables.
     pub environment: Vec<(&'static str, String)>,
     /// Variables of this process that the daemon does not get.
@@ -47,14 +51,10 @@ impl Setup {
             command.env_remove(name);
         }
         command.arg("serve").arg("--config").arg(config);
-        command.args([
-            "--provider",
-            "local",
-            "--vm-id",
-            VM,
-            "--log-format",
-            self.log_format,
-        ]);
+        command.args(["--provider", self.provider, "--log-format", self.log_format]);
+        if self.provider == "local" {
+            command.args(["--vm-id", &self.vm]);
+        }
         command
             .arg("--database")
             .arg(&self.database)
@@ -99,6 +99,8 @@ impl Appliance {
             socket: dir.path().join("v.sock"),
             listen: None,
             log_format: "text",
+            provider: "local",
+            vm: VM.to_owned(),
             environment: Vec::new(),
             unset: Vec::new(),
         };
@@ -231,7 +233,9 @@ impl Appliance {
 
     /// Attaches a volume.
     pub async fn attach(&self, id: VolumeId) -> AttachResponse {
-        let attach = AttachVolume { vm_id: VM.into() };
+        let attach = AttachVolume {
+            vm_id: self.setup.vm.clone(),
+        };
         self.client()
             .attach_and_wait(id, &attach, PATIENCE)
             .await
