@@ -22,7 +22,7 @@ pub use disk::{Disk, Inventory, Partition};
 pub use identity::{IdentitySource, KernelIdentities, NotReady, loop_identity_of_file};
 pub use openers::{Exclusivity, Opener, ProbeError, exclusive_probe, openers};
 pub use pin::{Observed, Pin, PinError, open_verified};
-pub use root::SysRoot;
+pub use root::{SysRoot, rescan_pci};
 pub use scan::{ScanError, scan, scan_with};
 pub use usage::{Usage, UsageError, Use};
 pub use watcher::{

@@ -44,9 +44,23 @@ impl SysRoot {
         self.sys.join("dev/block").join(devnum.to_string())
     }
 
+    /// What makes the PCI bus look for devices when `1` is written to it.
+    pub(super) fn pci_rescan(&self) -> PathBuf {
+        self.sys.join("bus/pci/rescan")
+    }
+
     /// The number of the last uevent that the kernel has sent.
     pub(super) fn uevent_seqnum(&self) -> Option<u64> {
         let text = std::fs::read_to_string(self.sys.join("kernel/uevent_seqnum")).ok()?;
         text.trim().parse().ok()
     }
+}
+
+/// Has the PCI bus look for devices that it was not told of, as where the hot-plug driver missed an event. Finding nothing
+/// changes nothing; repeating it is harmless.
+///
+/// # Errors
+/// Where there is no such bus, or sysfs is not ours to write.
+pub fn rescan_pci(root: &SysRoot) -> std::io::Result<()> {
+    std::fs::write(root.pci_rescan(), "1")
 }

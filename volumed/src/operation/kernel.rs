@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use volume_client::types::ConditionKind;
+
+use super::device_failure::{mismatch, missing, refusal, unreadable};
 use super::step::{Context, StepError, with_causes};
 use crate::device::{
-    self, Correlation, Disk, Exclusivity, ForeignReason, Inventory, InventoryFeed, Pin, PinError, SysRoot,
-    Usage,
+    self, Correlation, Disk, Exclusivity, Inventory, InventoryFeed, Pin, PinError, SysRoot, Usage,
 };
 use crate::model::{DevNum, DeviceExpectation, ErrorCode, Failure, Identity};
 use crate::store::Observation;
@@ -14,6 +16,18 @@ use crate::store::mappings::NOT_COUNTED;
 
 /// How long anything but "missing" must stand before it decides: links settle, scanners close what they opened.
 const SETTLE: Duration = Duration::from_secs(2);
+
+/// A disk that has not come by then may have been overlooked by the bus.
+const RESCAN_AFTER: Duration = Duration::from_secs(30);
+
+/// A disk that has not come by then is worth a person's attention.
+const MISSING_AFTER: Duration = Duration::from_secs(60);
+
+/// What was done about a disk that is long in coming.
+#[derive(Default)]
+struct Overdue {
+    rescanned: bool,
+}
 
 /// A scan takes milliseconds; one that takes this long hangs in the kernel.
 const SCAN_DEADLINE: Duration = Duration::from_secs(10);
@@ -75,6 +89,7 @@ impl Kernel {
         let _watched = self.feed.expect_change();
         let mut inventory = self.look().await?;
         let mut refused: Option<Instant> = None;
+        let mut overdue = Overdue::default();
         loop {
             let failure = match self.correlate(&inventory, expected).await? {
                 Correlation::Matched(disk) => match self.open(disk, expected).await? {
@@ -95,19 +110,51 @@ impl Kernel {
                 Some(_) => SETTLE.saturating_sub(refused.get_or_insert_with(Instant::now).elapsed()),
             };
             if left.is_zero() {
-                return Err(failure.unwrap_or_else(|| missing(expected, timeout)).into());
+                return Err(failure
+                    .unwrap_or_else(|| missing(&inventory, expected, timeout))
+                    .into());
+            }
+            if failure.is_none() {
+                self.note_overdue(cx, expected, began.elapsed(), &mut overdue)
+                    .await;
             }
             // Who uses a disk is no part of the inventory: it is asked again before long.
             let pause = if failure.is_some() {
                 left.min(Duration::from_millis(250))
             } else {
-                left
+                left.min(RESCAN_AFTER)
             };
             tokio::select! {
                 () = cx.interrupted.cancelled() => return Err(StepError::Interrupted),
                 () = tokio::time::sleep(pause) => inventory = self.look().await?,
                 changed = self.changed_since(&inventory) => inventory = changed,
             }
+        }
+    }
+
+    /// What is done about a disk that is long in coming: the bus is asked once to look for it, then people are told.
+    async fn note_overdue(
+        &self,
+        cx: &Context,
+        expected: &DeviceExpectation,
+        waited: Duration,
+        overdue: &mut Overdue,
+    ) {
+        let has_bus = matches!(expected.identity, Identity::Serial(_));
+        if waited >= RESCAN_AFTER && has_bus && !overdue.rescanned {
+            overdue.rescanned = true;
+            let root = self.root.clone();
+            let asked = blocking(move || device::rescan_pci(&root)).await;
+            tracing::info!(volume = %cx.volume.id, ?asked, "the disk is long in coming: asked the PCI bus to look for it");
+        }
+        if waited >= MISSING_AFTER {
+            let text = format!(
+                "the cloud has attached the volume, but no device with {} has appeared yet",
+                expected.identity
+            );
+            let hint = "it is waited for; see `volumectl devices` and the VM's log on the hypervisor's host";
+            let kind = ConditionKind::DeviceMissing;
+            cx.world.conditions.raise(cx.volume.id, kind, text, hint);
         }
     }
 
@@ -248,10 +295,6 @@ impl Kernel {
     }
 }
 
-fn unreadable(error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure::new(ErrorCode::DeviceUnverifiable, with_causes(error))
-}
-
 /// How a device is used: what stays until somebody ends it, and what may be over in a moment.
 #[derive(Default)]
 struct Uses {
@@ -309,73 +352,4 @@ fn written_sectors(root: &SysRoot, devnum: DevNum) -> Option<u64> {
 async fn blocking<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     let lost = |_| Failure::new(ErrorCode::Internal, "asking the kernel did not come to its end");
     tokio::task::spawn_blocking(ask).await.map_err(lost)
-}
-
-fn missing(expected: &DeviceExpectation, waited: Duration) -> Failure {
-    let text = format!(
-        "no device with identity {} appeared within {} seconds",
-        expected.identity,
-        waited.as_secs()
-    );
-    Failure::new(ErrorCode::DeviceMissing, text)
-        .hint("see `volumectl devices`; the hypervisor may not have plugged the disk in")
-}
-
-/// Why a descriptor was not taken for the expected device.
-fn refusal(error: &PinError) -> Failure {
-    let code = match error {
-        PinError::Gone { .. } => ErrorCode::DeviceMissing,
-        PinError::WrongSize { .. } => ErrorCode::SizeMismatch,
-        PinError::Io { .. } => ErrorCode::DeviceUnverifiable,
-        PinError::NotBlock { .. }
-        | PinError::WrongDevice { .. }
-        | PinError::WrongIncarnation { .. }
-        | PinError::WrongIdentity { .. }
-        | PinError::ReadOnly { .. } => ErrorCode::DeviceChanged,
-    };
-    Failure::new(code, with_causes(error)).hint("see `volumectl devices`, then `volumectl correlate`")
-}
-
-/// Why no device of the inventory was taken for the expected one.
-fn mismatch(found: &Correlation, expected: &DeviceExpectation) -> Failure {
-    let identity = &expected.identity;
-    match found {
-        Correlation::Matched(_) | Correlation::Missing => Failure::new(
-            ErrorCode::DeviceMissing,
-            format!("no device with identity {identity} is here"),
-        ),
-        Correlation::Ambiguous(disks) => {
-            let nodes: Vec<_> = disks.iter().map(|disk| disk.node.display().to_string()).collect();
-            let text = format!(
-                "{} devices carry identity {identity}: {}",
-                disks.len(),
-                nodes.join(", ")
-            );
-            Failure::new(ErrorCode::DeviceAmbiguous, text)
-                .hint("one of them does not belong here; none is handed out")
-        }
-        Correlation::WrongSize(disk) => {
-            let text = format!(
-                "{} has {}, expected {}",
-                disk.node.display(),
-                disk.size,
-                expected.size
-            );
-            Failure::new(ErrorCode::SizeMismatch, text)
-                .hint("somebody resized the volume behind the daemon's back")
-        }
-        Correlation::Busy(disk, uses) => {
-            let uses: Vec<_> = uses.iter().map(ToString::to_string).collect();
-            let text = format!("{} is in use: {}", disk.node.display(), uses.join(", "));
-            Failure::new(ErrorCode::DeviceBusy, text).hint("end these uses, then try again")
-        }
-        Correlation::Foreign(ForeignReason::NoIdentity) => Failure::new(
-            ErrorCode::DeviceUnverifiable,
-            format!("identity {identity} proves nothing"),
-        ),
-        Correlation::Foreign(ForeignReason::Claimed { disk, by }) => {
-            let text = format!("{} is recorded for {by}", disk.node.display());
-            Failure::new(ErrorCode::DeviceChanged, text)
-        }
-    }
 }

@@ -7,6 +7,7 @@
 mod admission;
 mod cloud_call;
 mod conditions;
+mod device_failure;
 mod error;
 mod executor;
 mod kernel;

@@ -1,9 +1,8 @@
-//! Attaching: reserve, call the cloud, find and prove the device, bind it. Correlating is the second half alone.
+//! Attaching: reserve, call the cloud, find and prove the device, bind it.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use volume_client::types::ConditionKind;
 
 use crate::device::Pin;
 use crate::model::{AttachmentState, DeviceExpectation, ErrorCode, Failure, OperationKind, VolumeState};
@@ -12,6 +11,7 @@ use crate::operation::lease;
 use crate::operation::step::{Context, Step, StepError, Verdict};
 use crate::operation::steps::appearance;
 use crate::operation::steps::detach::require_unused;
+use crate::operation::steps::phantom::{require_gone, require_no_phantom};
 use crate::operation::world::{gone, provider_ref};
 use crate::store::{self, AuditEntry, StoreError};
 
@@ -68,7 +68,7 @@ impl Step for Reserve {
 }
 
 /// Ends the volume's attachment in the records: nothing is mapped, and the volume is available.
-async fn end_attachment(cx: &Context, why: &'static str) -> Result<(), StepError> {
+pub(super) async fn end_attachment(cx: &Context, why: &'static str) -> Result<(), StepError> {
     let id = cx.volume.id;
     cx.world
         .store
@@ -92,7 +92,7 @@ pub(super) struct CloudAttach;
 
 /// What the cloud says of the volume's attachment. While it is at work on the volume it says nothing that lasts: a detach
 /// under way looks like an attached volume.
-async fn attached_here(cx: &Context) -> Result<bool, StepError> {
+pub(super) async fn attached_here(cx: &Context) -> Result<bool, StepError> {
     let seen = cx
         .world
         .in_cloud(&cx.volume)
@@ -183,120 +183,7 @@ impl Step for CloudAttach {
     }
 }
 
-async fn require_gone(cx: &Context) -> Result<(), StepError> {
-    match &cx.volume.identity {
-        Some(identity) if !cx.world.kernel.await_gone(cx, identity).await? => {
-            let nodes = cx.world.kernel.carriers(identity).await?;
-            if !nodes.is_empty() {
-                note_phantom(cx, &nodes);
-            }
-            Err(StepError::wait("the device to go"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// What a person can do about a device that the cloud does not know of.
-const PHANTOM_HINT: &str = "on the hypervisor's host, find the disk of this serial in `virsh dumpxml` of this VM and remove \
-    it with `virsh detach-disk`, or stop and start this VM; it is neither handed out nor attached over";
-
-/// That no device of the volume is here while the cloud has it attached to nothing. One that stays is a phantom, as a
-/// management server leaves it that was restarted in the middle of an attach: the disk is plugged in, and the cloud would
-/// plug it in a second time, or into another VM.
-async fn require_no_phantom(cx: &Context) -> Result<(), StepError> {
-    let Some(identity) = &cx.volume.identity else {
-        return Ok(());
-    };
-    if cx.world.kernel.await_gone(cx, identity).await? {
-        cx.world
-            .conditions
-            .clear(cx.volume.id, ConditionKind::GhostAttached);
-        return Ok(());
-    }
-    let nodes = cx.world.kernel.carriers(identity).await?;
-    // What kept us waiting may be another disk that does not settle.
-    if nodes.is_empty() {
-        return Ok(());
-    }
-    Err(StepError::Obstructed(note_phantom(cx, &nodes)))
-}
-
-fn note_phantom(cx: &Context, nodes: &[String]) -> Failure {
-    let text = format!(
-        "the device of volume {} is here as {}, but the cloud has the volume attached to nothing",
-        cx.volume.id,
-        nodes.join(", ")
-    );
-    let id = cx.volume.id;
-    cx.world
-        .conditions
-        .raise(id, ConditionKind::GhostAttached, text.clone(), PHANTOM_HINT);
-    Failure::new(ErrorCode::WrongState, text).hint(PHANTOM_HINT)
-}
-
-/// An attached volume is still attached here; the mapping that no longer holds is released.
-pub(super) struct StillAttached;
-
-#[async_trait]
-impl Step for StillAttached {
-    fn name(&self) -> &'static str {
-        "check_cloud"
-    }
-
-    async fn verify(&self, _cx: &Context) -> Result<Verdict, StepError> {
-        Ok(Verdict::NotDone)
-    }
-
-    async fn run(&self, cx: &Context) -> Result<String, StepError> {
-        if !attached_here(cx).await? {
-            let expected = expectation(cx)?;
-            if !cx.world.kernel.is_gone(&expected.identity).await? {
-                let text = format!(
-                    "volume {} is detached in the cloud, but its device is still here",
-                    cx.volume.id
-                );
-                cx.world.conditions.raise(
-                    cx.volume.id,
-                    ConditionKind::GhostAttached,
-                    text.clone(),
-                    "end what holds the device; it is not handed out",
-                );
-                return Err(Failure::new(ErrorCode::WrongState, text).into());
-            }
-            end_attachment(cx, "the cloud and the kernel say that it is detached").await?;
-            let text = format!(
-                "volume {} is attached to nothing any more; its record now says so",
-                cx.volume.id
-            );
-            return Err(Failure::new(ErrorCode::NotAttached, text)
-                .hint("attach it again")
-                .into());
-        }
-        if let Some(pin) = mapped_pin(cx).await? {
-            let expected = expectation(cx)?;
-            if cx.world.kernel.verify(pin, &expected).await.is_ok() {
-                return Ok("the mapping holds".into());
-            }
-        }
-        let id = cx.volume.id;
-        cx.world
-            .store
-            .write(move |tx| {
-                store::mappings::release(tx, id, "it no longer fits the kernel")?;
-                // What happened to the device while nobody watched is not known.
-                store::volumes::mark_written(tx, id)
-            })
-            .await?;
-        cx.world.pins.let_go(id);
-        Ok("the stale mapping is released".into())
-    }
-
-    async fn undo(&self, _cx: &Context) -> Result<(), StepError> {
-        Ok(())
-    }
-}
-
-fn expectation(cx: &Context) -> Result<DeviceExpectation, Failure> {
+pub(super) fn expectation(cx: &Context) -> Result<DeviceExpectation, Failure> {
     let none = || {
         let text = format!(
             "the cloud never told what the device of volume {} will carry",
@@ -320,7 +207,7 @@ async fn awaited(cx: &Context) -> Result<DeviceExpectation, StepError> {
 }
 
 /// The pin of the volume, where the live mapping is of the incarnation that it holds.
-async fn mapped_pin(cx: &Context) -> Result<Option<Arc<Pin>>, StepError> {
+pub(super) async fn mapped_pin(cx: &Context) -> Result<Option<Arc<Pin>>, StepError> {
     let id = cx.volume.id;
     let mapping = cx
         .world

@@ -2,9 +2,11 @@
 
 mod appearance;
 mod attach;
+mod correlate;
 mod create;
 mod delete;
 mod detach;
+mod phantom;
 mod resize;
 mod snapshot;
 
@@ -21,7 +23,7 @@ pub(super) fn of(kind: OperationKind) -> &'static [&'static dyn Step] {
             &attach::AwaitDevice,
             &attach::Bind,
         ],
-        OperationKind::Correlate => &[&attach::StillAttached, &attach::AwaitDevice, &attach::Bind],
+        OperationKind::Correlate => &[&correlate::StillAttached, &attach::AwaitDevice, &attach::Bind],
         OperationKind::Detach => &[
             &detach::Reserve,
             &detach::Quiesce,

@@ -1,0 +1,71 @@
+//! Correlating: an attached volume is still attached here; then its device is found, proven and bound as by an attach.
+
+use async_trait::async_trait;
+use volume_client::types::ConditionKind;
+
+use crate::model::{ErrorCode, Failure};
+use crate::operation::step::{Context, Step, StepError, Verdict};
+use crate::operation::steps::attach::{attached_here, end_attachment, expectation, mapped_pin};
+use crate::store;
+
+/// An attached volume is still attached here; the mapping that no longer holds is released.
+pub(super) struct StillAttached;
+
+#[async_trait]
+impl Step for StillAttached {
+    fn name(&self) -> &'static str {
+        "check_cloud"
+    }
+
+    async fn verify(&self, _cx: &Context) -> Result<Verdict, StepError> {
+        Ok(Verdict::NotDone)
+    }
+
+    async fn run(&self, cx: &Context) -> Result<String, StepError> {
+        if !attached_here(cx).await? {
+            let expected = expectation(cx)?;
+            if !cx.world.kernel.is_gone(&expected.identity).await? {
+                let text = format!(
+                    "volume {} is detached in the cloud, but its device is still here",
+                    cx.volume.id
+                );
+                cx.world.conditions.raise(
+                    cx.volume.id,
+                    ConditionKind::GhostAttached,
+                    text.clone(),
+                    "end what holds the device; it is not handed out",
+                );
+                return Err(Failure::new(ErrorCode::WrongState, text).into());
+            }
+            end_attachment(cx, "the cloud and the kernel say that it is detached").await?;
+            let text = format!(
+                "volume {} is attached to nothing any more; its record now says so",
+                cx.volume.id
+            );
+            return Err(Failure::new(ErrorCode::NotAttached, text)
+                .hint("attach it again")
+                .into());
+        }
+        if let Some(pin) = mapped_pin(cx).await? {
+            let expected = expectation(cx)?;
+            if cx.world.kernel.verify(pin, &expected).await.is_ok() {
+                return Ok("the mapping holds".into());
+            }
+        }
+        let id = cx.volume.id;
+        cx.world
+            .store
+            .write(move |tx| {
+                store::mappings::release(tx, id, "it no longer fits the kernel")?;
+                // What happened to the device while nobody watched is not known.
+                store::volumes::mark_written(tx, id)
+            })
+            .await?;
+        cx.world.pins.let_go(id);
+        Ok("the stale mapping is released".into())
+    }
+
+    async fn undo(&self, _cx: &Context) -> Result<(), StepError> {
+        Ok(())
+    }
+}
