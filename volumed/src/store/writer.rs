@@ -17,7 +17,10 @@ use super::{ChangeError, StoreError, schema};
 /// How many changes may wait for the writer before callers wait too.
 const QUEUE: usize = 256;
 
-type Job = Box<dyn FnOnce(&mut Connection) -> Outcome + Send>;
+type Job = Box<dyn FnOnce(&mut Connection) -> (Outcome, Answer) + Send>;
+
+/// Tells the caller what came of its change; called once that has been announced to everybody else.
+type Answer = Box<dyn FnOnce()>;
 
 /// What the writer learns from a job.
 struct Outcome {
@@ -102,9 +105,11 @@ impl Writer {
         let (answer, result) = oneshot::channel();
         let job: Job = Box::new(move |conn| {
             let (outcome, value) = in_transaction(conn, change);
-            // The caller may have gone away; what it asked for is done all the same.
-            let _ = answer.send(value);
-            outcome
+            let tell = move || {
+                // The caller may have gone away; what it asked for is done all the same.
+                let _ = answer.send(value);
+            };
+            (outcome, Box::new(tell) as Answer)
         });
         self.jobs.send(job).await.map_err(|_| StoreError::Stopped)?;
         result.await.map_err(|_| StoreError::Stopped)?
@@ -127,10 +132,11 @@ impl Writer {
     pub(super) async fn close(&self) {
         self.closing.send_replace(true);
         // An empty job wakes the thread; it then sees that it should end.
-        let wake: Job = Box::new(|_| Outcome {
+        let nothing = Outcome {
             event: None,
             fatal: false,
-        });
+        };
+        let wake: Job = Box::new(move |_| (nothing, Box::new(|| {})));
         let _ = self.jobs.send(wake).await;
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
@@ -147,10 +153,11 @@ struct Ends {
 
 fn run(mut conn: Connection, mut queue: mpsc::Receiver<Job>, ends: &Ends, _lock: File) {
     while let Some(job) = queue.blocking_recv() {
-        let outcome = job(&mut conn);
+        let (outcome, answer) = job(&mut conn);
         if let Some(event) = outcome.event {
             ends.events.send_replace(event);
         }
+        answer();
         if outcome.fatal {
             tracing::error!("the database failed and can no longer be trusted; stopping");
             ends.failed.send_replace(true);
