@@ -12,8 +12,10 @@
 mod appliance;
 mod binaries;
 mod chance;
+pub mod cloudstack;
 mod holder;
 mod hypervisor;
+mod loop_hypervisor;
 mod loops;
 mod marker;
 mod mount;
@@ -28,6 +30,7 @@ pub use binaries::binary;
 pub use chance::Chance;
 pub use holder::Holder;
 pub use hypervisor::{Disk, Hypervisor, HypervisorError};
+pub use loop_hypervisor::{LoopHypervisor, Unplug};
 pub use loops::{StackedLoop, backing_file, loops_within, set_capacity};
 pub use marker::{count_markers, read_marker, write_marker, write_marker_at};
 pub use mount::Mount;

@@ -1,0 +1,280 @@
+//! Somebody else at work: in the user interface, at the hypervisor, or behind everybody's back in the database.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+use super::cloud::{Call, Cloud, Origin};
+use super::commands;
+use super::fault::{Drawn, Hold};
+use super::job::{Job, JobState};
+use super::refusal::Refusal;
+use super::vm::Vm;
+use super::wire::Params;
+use crate::{Disk, Hypervisor, HypervisorError, wait_until};
+
+/// How long a stranger waits for a job.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Acts as the owner of what it touches, without the keys of any client. Its calls are not in the ledger.
+#[derive(Debug, Clone)]
+pub struct Stranger {
+    cloud: Arc<Cloud>,
+    handle: Handle,
+}
+
+impl Stranger {
+    pub(super) fn new(cloud: Arc<Cloud>, handle: Handle) -> Self {
+        Self { cloud, handle }
+    }
+
+    /// Adds a running VM of the first account on a host of its own.
+    #[must_use]
+    pub fn create_vm(&self, name: &str, hypervisor: Arc<dyn Hypervisor>) -> Uuid {
+        self.add_vm(name, "mig", hypervisor, None)
+    }
+
+    /// Adds a running VM of this account.
+    #[must_use]
+    pub fn create_vm_of(&self, account: &str, name: &str, hypervisor: Arc<dyn Hypervisor>) -> Uuid {
+        self.add_vm(name, account, hypervisor, None)
+    }
+
+    /// Adds a running VM of the first account on the host of another, where they wait for each other's disks.
+    #[must_use]
+    pub fn create_vm_beside(&self, other: Uuid, name: &str, hypervisor: Arc<dyn Hypervisor>) -> Uuid {
+        self.add_vm(name, "mig", hypervisor, Some(other))
+    }
+
+    fn add_vm(
+        &self,
+        name: &str,
+        account: &str,
+        hypervisor: Arc<dyn Hypervisor>,
+        beside: Option<Uuid>,
+    ) -> Uuid {
+        let mut vm = {
+            let state = self.cloud.state();
+            let account = state.accounts.iter().find(|known| known.name == account);
+            let mut vm = Vm::new(name, account.expect("there is such an account").id, hypervisor);
+            if let Some(other) = beside.and_then(|other| state.vms.get(&other)) {
+                vm.host = Arc::clone(&other.host);
+            }
+            vm
+        };
+        vm.name = name.to_owned();
+        let id = vm.id;
+        self.cloud.add_vm(vm);
+        id
+    }
+
+    /// Attaches a volume to a VM.
+    ///
+    /// # Errors
+    /// What the job says.
+    pub async fn attach(&self, volume: Uuid, vm: Uuid) -> Result<Value, Refusal> {
+        self.run(
+            "attachVolume",
+            &[("id", volume.to_string()), ("virtualmachineid", vm.to_string())],
+        )
+        .await
+    }
+
+    /// Detaches a volume from wherever it is.
+    ///
+    /// # Errors
+    /// What the job says.
+    pub async fn detach(&self, volume: Uuid) -> Result<Value, Refusal> {
+        self.run("detachVolume", &[("id", volume.to_string())]).await
+    }
+
+    /// Deletes a volume.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn delete(&self, volume: Uuid) -> Result<Value, Refusal> {
+        self.run("deleteVolume", &[("id", volume.to_string())]).await
+    }
+
+    /// Resizes a volume to so many GiB.
+    ///
+    /// # Errors
+    /// What the job says.
+    pub async fn resize(&self, volume: Uuid, gib: u64) -> Result<Value, Refusal> {
+        self.run(
+            "resizeVolume",
+            &[("id", volume.to_string()), ("size", gib.to_string())],
+        )
+        .await
+    }
+
+    /// Gives a volume another name.
+    ///
+    /// # Errors
+    /// What the job says.
+    pub async fn rename(&self, volume: Uuid, name: &str) -> Result<Value, Refusal> {
+        self.run(
+            "updateVolume",
+            &[("id", volume.to_string()), ("name", name.to_owned())],
+        )
+        .await
+    }
+
+    /// Takes a snapshot of a VM, after which it neither gets nor loses a disk.
+    ///
+    /// # Errors
+    /// What the job says.
+    pub async fn snapshot_vm(&self, vm: Uuid) -> Result<Value, Refusal> {
+        self.run("createVMSnapshot", &[("virtualmachineid", vm.to_string())])
+            .await
+    }
+
+    /// Stops a VM.
+    ///
+    /// # Errors
+    /// What the job says.
+    pub async fn stop_vm(&self, vm: Uuid) -> Result<Value, Refusal> {
+        self.run("stopVirtualMachine", &[("id", vm.to_string())]).await
+    }
+
+    /// Starts a VM.
+    ///
+    /// # Errors
+    /// What the job says.
+    pub async fn start_vm(&self, vm: Uuid) -> Result<Value, Refusal> {
+        self.run("startVirtualMachine", &[("id", vm.to_string())]).await
+    }
+
+    /// Any command with these parameters, as the first account's owner; returns when its job has ended.
+    ///
+    /// # Errors
+    /// What the server or the job says; a job that failed without a result has the text "no result".
+    ///
+    /// # Panics
+    /// Where there is no such command, or the job does not end.
+    pub async fn run(&self, command: &str, params: &[(&str, String)]) -> Result<Value, Refusal> {
+        let command = commands::named(command).expect("there is such a command");
+        let user = self.cloud.state().users[0].clone();
+        let call = Call {
+            command: command.name,
+            params: Params::of(
+                params
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), value.clone())),
+            ),
+            user,
+            faults: Drawn::default(),
+            origin: Origin::Stranger,
+        };
+        let answer = {
+            let _of_the_server = self.handle.enter();
+            command.run(&self.cloud, &call)?
+        };
+        let Some(job) = answer["jobid"].as_str().and_then(|text| text.parse().ok()) else {
+            return Ok(answer);
+        };
+        self.outcome(job).await
+    }
+
+    /// The end of a job.
+    async fn outcome(&self, job: Uuid) -> Result<Value, Refusal> {
+        let ended = wait_until("the end of a stranger's job", PATIENCE, async || {
+            self.cloud
+                .state()
+                .job(job)
+                .filter(|job| !job.is_pending())
+                .cloned()
+        });
+        match ended.await {
+            Job {
+                state: JobState::Failed { code, result },
+                ..
+            } => {
+                let text = result.as_ref().and_then(|result| result["errortext"].as_str());
+                Err(Refusal {
+                    code,
+                    class: None,
+                    text: text.unwrap_or("no result").to_owned(),
+                })
+            }
+            Job {
+                state: JobState::Succeeded(result),
+                ..
+            } => Ok(result),
+            Job {
+                state: JobState::Pending,
+                ..
+            } => unreachable!("it was seen to have ended"),
+        }
+    }
+
+    /// Holds a VM's queue as a long job of somebody's does. Returns when the queue is held.
+    pub async fn occupy(&self, vm: Uuid, hold: Hold) {
+        let queue = self.cloud.state().vms.get(&vm).map(|vm| Arc::clone(&vm.queue));
+        let held = queue.expect("there is such a VM").lock_owned().await;
+        self.handle.spawn(async move {
+            hold.wait().await;
+            drop(held);
+        });
+    }
+
+    /// Makes a phantom of an attached volume: the database says detached, the disk stays plugged in.
+    pub fn forget_attachment(&self, volume: Uuid) {
+        let mut state = self.cloud.state();
+        state
+            .volumes
+            .edit(volume)
+            .expect("there is such a volume")
+            .attachment = None;
+    }
+
+    /// Pulls a disk out at the hypervisor, as `virsh detach-disk` does; the database is not told.
+    ///
+    /// # Errors
+    /// Those of the hypervisor.
+    pub async fn pull(&self, vm: Uuid, volume: Uuid) -> Result<(), HypervisorError> {
+        let serial = self
+            .cloud
+            .state()
+            .volumes
+            .get(volume)
+            .expect("there is such a volume")
+            .serial();
+        let disk = Disk {
+            serial,
+            image: self.cloud.file(volume),
+        };
+        self.hypervisor(vm).unplug(&disk, PATIENCE).await
+    }
+
+    /// Plugs a disk in that is no volume at all, with this serial and size in bytes, and returns it.
+    ///
+    /// # Errors
+    /// Those of the hypervisor.
+    pub async fn plug_foreign(&self, vm: Uuid, serial: &str, size: u64) -> Result<Disk, HypervisorError> {
+        let id = Uuid::new_v4();
+        let made = self.cloud.storage.resize(id, size);
+        made.map_err(|refusal| HypervisorError::Refused(refusal.text))?;
+        let image: PathBuf = self.cloud.file(id);
+        let disk = Disk {
+            serial: serial.to_owned(),
+            image,
+        };
+        self.hypervisor(vm).plug(&disk).await?;
+        Ok(disk)
+    }
+
+    /// What the hypervisor of a VM has plugged in.
+    pub async fn plugged(&self, vm: Uuid) -> Vec<Disk> {
+        self.hypervisor(vm).plugged().await
+    }
+
+    fn hypervisor(&self, vm: Uuid) -> Arc<dyn Hypervisor> {
+        let state = self.cloud.state();
+        Arc::clone(&state.vms.get(&vm).expect("there is such a VM").hypervisor)
+    }
+}
