@@ -23,6 +23,7 @@ mod privilege;
 mod raw;
 mod refusal;
 mod tool;
+pub mod virtual_machine;
 mod wait;
 
 pub use appliance::{Appliance, Setup, VM};
