@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::AppError;
 use crate::api::FindingSource;
-use crate::cloud::{CallObserver, Cloud, LocalCloud, LocalConfig, Metered, Retry, RetryPolicy};
-use crate::config::{Config, Provider};
-use crate::device::{InventoryFeed, Watcher, WatcherConfig, WatcherStats};
+use crate::cloud::{CallObserver, Cloud, CloudStack, LocalCloud, LocalConfig, Metered, Retry, RetryPolicy};
+use crate::config::{Config, Devices, Provider};
+use crate::device::{InventoryFeed, KernelIdentities, Watcher, WatcherConfig, WatcherStats};
 use crate::metrics::{Metrics, WatcherTotals};
 use crate::model::{OperationKind, OperationStatus};
 use crate::operation::{self, Observer, Operations, Settings};
@@ -34,7 +34,8 @@ impl Parts {
     /// # Errors
     /// [`AppError::Part`] with the part that could not be started; those below it have stopped by then.
     pub(super) async fn start(config: &Config, store: &Store) -> Result<Self, AppError> {
-        let (watcher, feed) = blocking("device watcher", || Watcher::start(WatcherConfig::default())).await?;
+        let watching = watcher_config(config.devices);
+        let (watcher, feed) = blocking("device watcher", || Watcher::start(watching)).await?;
         let metrics = metrics_of(feed.clone());
         let cloud = layered(open_cloud(config).await?, &metrics);
         let parts = operation::Parts {
@@ -86,6 +87,26 @@ async fn open_cloud(config: &Config) -> Result<Arc<dyn Cloud>, AppError> {
             let cloud = blocking("provider `local`", || LocalCloud::open(local)).await?;
             Ok(Arc::new(cloud))
         }
+        Provider::CloudStack => {
+            let settings = config.cloudstack.clone().expect("read where it is the provider");
+            let cloud = CloudStack::open(settings).await;
+            Ok(Arc::new(cloud.map_err(failed("provider `cloudstack`"))?))
+        }
+    }
+}
+
+fn watcher_config(devices: Devices) -> WatcherConfig {
+    if devices.loop_serials {
+        tracing::warn!(
+            "`devices.loop_serials` is on: a loop device may pass for a disk with a serial, so whoever can bind one can \
+             pass a file off as any volume; this is for tests and demonstrations"
+        );
+    }
+    WatcherConfig {
+        identities: Arc::new(KernelIdentities {
+            loop_serials: devices.loop_serials,
+        }),
+        ..WatcherConfig::default()
     }
 }
 

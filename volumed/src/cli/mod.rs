@@ -48,7 +48,7 @@ struct Flags {
     /// The TCP address to serve on, loopback only
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// Who keeps the volumes: local
+    /// Who keeps the volumes: local, cloudstack
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
     /// The directory that holds the volumes' files

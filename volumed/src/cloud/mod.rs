@@ -17,6 +17,7 @@
 //!
 //! *Reads* change nothing and answer wholly or not at all: a listing that is cut short is an error, not a short listing.
 
+mod cloudstack;
 #[doc(hidden)]
 pub mod conformance;
 mod error;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use cloudstack::{CloudStack, CloudStackOpenError, CredentialsError};
 pub use error::{Cause, CloudError};
 pub use faulty::{Fault, FaultScript, Faulty, Gate};
 pub use layer::{Attempt, Layer, Layered, Method};

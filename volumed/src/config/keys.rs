@@ -8,11 +8,12 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use toml::Value;
 
+use super::cloudstack;
 use super::layers::Values;
-use super::{Config, Http, Local, Log, LogFormat, LogLevel, Operations, Origin, Problem, Provider};
+use super::{Config, Devices, Http, Local, Log, LogFormat, LogLevel, Operations, Origin, Problem, Provider};
 use crate::model::Bytes;
 
-/// Every key.
+/// Every key, but those of `cloudstack`.
 const KEYS: &[&str] = &[
     "database",
     "socket",
@@ -21,6 +22,7 @@ const KEYS: &[&str] = &[
     "shutdown_grace_seconds",
     "local.root",
     "local.vm_id",
+    "devices.loop_serials",
     "log.format",
     "log.level",
     "operations.concurrency",
@@ -30,6 +32,7 @@ const KEYS: &[&str] = &[
     "http.header_timeout_seconds",
 ];
 
+const PROVIDERS: &[(&str, Provider)] = &[("local", Provider::Local), ("cloudstack", Provider::CloudStack)];
 const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 const LEVELS: &[(&str, LogLevel)] = &[
     ("error", LogLevel::Error),
@@ -39,16 +42,18 @@ const LEVELS: &[(&str, LogLevel)] = &[
     ("trace", LogLevel::Trace),
 ];
 
+fn every_key() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().chain(cloudstack::KEYS).copied()
+}
+
 /// Whether a table under this key holds keys.
 pub(super) fn is_section(key: &str) -> bool {
-    KEYS.iter()
-        .any(|known| known.split_once('.').is_some_and(|(section, _)| section == key))
+    every_key().any(|known| known.split_once('.').is_some_and(|(section, _)| section == key))
 }
 
 /// The key that the environment variable `VOLUMED_` + `rest` sets.
 pub(super) fn for_variable(rest: &str) -> Option<&'static str> {
-    let is_it = |key: &&&str| key.replace('.', "_").to_uppercase() == rest;
-    KEYS.iter().find(is_it).copied()
+    every_key().find(|key| key.replace('.', "_").to_uppercase() == rest)
 }
 
 /// Reads every key; what is wrong is added to `problems`. `None` where a value that must be there is wrong.
@@ -57,12 +62,14 @@ pub(super) fn read(values: Values, problems: &mut Vec<Problem>) -> Option<Config
     let listen = reader.listen();
     let socket = reader.socket(listen.as_ref().is_some_and(Option::is_some));
     let database = reader.path("database", "/var/lib/volumed/volumed.db");
-    let provider = reader.choice("provider", "local", &[("local", Provider::Local)]);
+    let provider = reader.choice("provider", "local", PROVIDERS);
     let grace = reader.seconds("shutdown_grace_seconds", 20, 1..=600);
     let (root, vm_id) = (
         reader.path("local.root", "/var/lib/volumed/volumes"),
         reader.vm_id(),
     );
+    let cloudstack = cloudstack::read(&mut reader, provider == Some(Provider::CloudStack));
+    let loop_serials = reader.switch("devices.loop_serials", false);
     let format = reader.choice("log.format", "text", FORMATS);
     let level = reader.choice("log.level", "info", LEVELS);
     let concurrency = reader.count("operations.concurrency", 8, 1..=256);
@@ -79,6 +86,10 @@ pub(super) fn read(values: Values, problems: &mut Vec<Problem>) -> Option<Config
         local: Local {
             root: root?,
             vm_id: vm_id?,
+        },
+        cloudstack: cloudstack?,
+        devices: Devices {
+            loop_serials: loop_serials?,
         },
         log: Log {
             format: format?,
@@ -98,7 +109,7 @@ pub(super) fn read(values: Values, problems: &mut Vec<Problem>) -> Option<Config
 }
 
 /// Takes values out of the tree, one key after the other; what is left at the end is unknown.
-struct Reader<'p> {
+pub(super) struct Reader<'p> {
     values: Values,
     problems: &'p mut Vec<Problem>,
 }
@@ -113,18 +124,75 @@ impl Reader<'_> {
         });
     }
 
+    /// Says that a key has no value, and why it needs one.
+    pub(super) fn missing(&mut self, key: &'static str, because: &'static str) {
+        self.problems.push(Problem::Missing { key, because });
+    }
+
     fn path(&mut self, key: &str, default: &str) -> Option<PathBuf> {
+        self.optional_path(key).map(|path| path.unwrap_or(default.into()))
+    }
+
+    pub(super) fn optional_path(&mut self, key: &str) -> Option<Option<PathBuf>> {
         let Some(found) = self.values.remove(key) else {
-            return Some(default.into());
+            return Some(None);
         };
         let path = found.0.as_str().map(PathBuf::from).filter(|p| p.is_absolute());
         if path.is_none() {
             self.bad(key, &found, "an absolute path");
         }
-        path
+        path.map(Some)
     }
 
-    fn number(&mut self, key: &str, default: u64, range: RangeInclusive<u64>) -> Option<u64> {
+    /// A text that may not be there.
+    pub(super) fn text(&mut self, key: &str) -> Option<Option<String>> {
+        self.checked_text(key, |_| Ok(()))
+    }
+
+    /// A text that may not be there, judged: what is wrong with it is said as what is allowed.
+    pub(super) fn checked_text(
+        &mut self,
+        key: &str,
+        judge: impl Fn(&str) -> Result<(), &'static str>,
+    ) -> Option<Option<String>> {
+        let Some(found) = self.values.remove(key) else {
+            return Some(None);
+        };
+        let judged = match found.0.as_str() {
+            Some(text) if !text.is_empty() && !text.chars().any(char::is_control) => {
+                judge(text).map(|()| text.to_owned())
+            }
+            _ => Err("a text of printable characters"),
+        };
+        judged
+            .map_err(|allowed| self.bad(key, &found, allowed))
+            .ok()
+            .map(Some)
+    }
+
+    pub(super) fn switch(&mut self, key: &str, default: bool) -> Option<bool> {
+        let Some(found) = self.values.remove(key) else {
+            return Some(default);
+        };
+        let switch = match (&found.0, &found.1) {
+            (Value::Boolean(switch), _) => Some(*switch),
+            (Value::String(text), Origin::Environment(_) | Origin::Flag(_)) => text.parse().ok(),
+            _ => None,
+        };
+        if switch.is_none() {
+            self.bad(key, &found, "true or false");
+        }
+        switch
+    }
+
+    pub(super) fn optional_number(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<Option<u64>> {
+        if !self.values.contains_key(key) {
+            return Some(None);
+        }
+        self.number(key, *range.start(), range).map(Some)
+    }
+
+    pub(super) fn number(&mut self, key: &str, default: u64, range: RangeInclusive<u64>) -> Option<u64> {
         let Some(found) = self.values.remove(key) else {
             return Some(default);
         };
@@ -146,11 +214,16 @@ impl Reader<'_> {
             .map(|n| usize::try_from(n).expect("the ranges of counts fit 32 bits"))
     }
 
-    fn seconds(&mut self, key: &str, default: u64, range: RangeInclusive<u64>) -> Option<Duration> {
+    pub(super) fn seconds(
+        &mut self,
+        key: &str,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> Option<Duration> {
         self.number(key, default, range).map(Duration::from_secs)
     }
 
-    fn choice<T: Copy>(&mut self, key: &str, default: &str, choices: &[(&str, T)]) -> Option<T> {
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, default: &str, choices: &[(&str, T)]) -> Option<T> {
         let found = self
             .values
             .remove(key)
@@ -228,7 +301,7 @@ impl Reader<'_> {
             self.problems.push(Problem::UnknownKey {
                 key,
                 origin,
-                known: KEYS.join(", "),
+                known: every_key().collect::<Vec<_>>().join(", "),
             });
         }
     }

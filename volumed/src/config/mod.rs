@@ -3,6 +3,7 @@
 //! A key is written `section.name`. In the file it is TOML, in the environment `VOLUMED_SECTION_NAME`, on the command
 //! line a flag. `docs/volumed.toml` shows every key with its default, and a test holds it to that.
 
+mod cloudstack;
 mod keys;
 mod layers;
 mod problem;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::model::Bytes;
+pub use cloudstack::{CloudStack, VolumeIdentity};
 pub use layers::{Layers, Origin};
 pub use problem::{ConfigError, Problem};
 
@@ -33,6 +35,10 @@ pub struct Config {
     pub provider: Provider,
     /// The embedded provider.
     pub local: Local,
+    /// The provider `cloudstack`, where that is who keeps the volumes.
+    pub cloudstack: Option<CloudStack>,
+    /// How devices are recognised.
+    pub devices: Devices,
     /// What is logged and how.
     pub log: Log,
     /// How operations are run.
@@ -48,6 +54,8 @@ pub struct Config {
 pub enum Provider {
     /// Sparse files and loop devices of this machine.
     Local,
+    /// Apache CloudStack.
+    CloudStack,
 }
 
 /// The embedded provider.
@@ -57,6 +65,14 @@ pub struct Local {
     pub root: PathBuf,
     /// The id of the VM that this daemon runs in, as callers name it.
     pub vm_id: String,
+}
+
+/// How devices are recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Devices {
+    /// Whether a loop device may stand in for a disk with a serial. Whoever can bind loop devices can then pass a file off
+    /// as any volume: for tests and demonstrations.
+    pub loop_serials: bool,
 }
 
 /// What is logged and how. Logs go to standard error.

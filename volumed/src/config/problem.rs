@@ -46,6 +46,14 @@ pub enum Problem {
         /// What the key takes.
         allowed: String,
     },
+    /// A key that must have a value has none.
+    #[error("`{key}` is missing: it is needed where {because}")]
+    Missing {
+        /// The key.
+        key: &'static str,
+        /// Why it is needed.
+        because: &'static str,
+    },
 }
 
 /// Everything that is wrong with a configuration.

@@ -23,7 +23,17 @@ fn the_documented_file_says_the_defaults() {
     let file = include_str!("../../../docs/volumed.toml");
     let documented = Config::from_layers(&layers(file, &[], &[])).unwrap();
     assert_eq!(documented, Config::from_layers(&Layers::default()).unwrap());
-    for key in ["listen", "vm_id"] {
+    for key in [
+        "listen",
+        "vm_id",
+        "url",
+        "credentials_file",
+        "zone",
+        "disk_offering",
+        "project",
+        "ca_file",
+        "max_data_disks",
+    ] {
         assert!(file.contains(&format!("# {key} = ")), "{key} has no line");
     }
 }
@@ -97,4 +107,83 @@ fn the_vm_has_one_name_for_ever() {
     assert_eq!(keys::vm_id_of(Some("abc\n")), keys::vm_id_of(Some("abc")));
     assert_ne!(keys::vm_id_of(Some("abc")), keys::vm_id_of(Some("abd")));
     assert_eq!(keys::vm_id_of(None), "local");
+}
+
+const CLOUDSTACK: &str = "provider = 'cloudstack'\n[cloudstack]\nurl = 'https://c.example/client/api'\nzone = 'z'\ndisk_offering = 'd'";
+
+#[test]
+fn what_cloudstack_needs_is_missing_only_where_it_is_the_provider() {
+    let found = problems(&layers("provider = 'cloudstack'", &[], &[])).join("\n");
+    for key in ["cloudstack.url", "cloudstack.zone", "cloudstack.disk_offering"] {
+        assert!(found.contains(&format!("`{key}` is missing")), "{found}");
+    }
+    assert_eq!(found.lines().count(), 3);
+    let unused = "[cloudstack]\nzone = 'z'";
+    assert_eq!(
+        Config::from_layers(&layers(unused, &[], &[])).unwrap().cloudstack,
+        None
+    );
+    let used = Config::from_layers(&layers(CLOUDSTACK, &[], &[]))
+        .unwrap()
+        .cloudstack;
+    assert_eq!(
+        used,
+        Some(CloudStack::new("https://c.example/client/api", "z", "d"))
+    );
+}
+
+#[test]
+fn what_is_wrong_with_cloudstack_is_told_even_where_it_is_not_used() {
+    let file = "[cloudstack]\nidentity = 'luck'\npoll_interval_ms = 5\nvm_id = 'ABC'\nmax_data_disks = 0\nca_file = 'x'";
+    let found = problems(&layers(file, &[], &[])).join("\n");
+    for expected in [
+        "\"serial\", \"appearance\"",
+        "from 20 to 60000",
+        "a UUID in lower case",
+        "from 1 to 256",
+        "an absolute path",
+    ] {
+        assert!(found.contains(expected), "{expected}\nis not in\n{found}");
+    }
+    assert_eq!(found.lines().count(), 5);
+}
+
+#[test]
+fn http_without_tls_takes_the_loopback_or_a_word() {
+    let with = |url: &str, more: &str| {
+        let file = CLOUDSTACK.replace("https://c.example/client/api", url) + more;
+        Config::from_layers(&layers(&file, &[], &[])).is_ok()
+    };
+    for (url, allowed) in [
+        ("http://127.0.0.1:8080/client/api", true),
+        ("http://[::1]:8080/client/api", true),
+        ("http://localhost/client/api", true),
+        ("http://localhost.example/client/api", false),
+        ("http://10.0.0.1:8080/client/api", false),
+        ("ftp://127.0.0.1/", false),
+        ("c.example/client/api", false),
+        ("https://user:word@c.example/client/api", false),
+        ("https://c.example/client/api?response=json", false),
+    ] {
+        assert_eq!(with(url, ""), allowed, "{url}");
+    }
+    assert!(with("http://10.0.0.1:8080/client/api", "\nallow_http = true"));
+}
+
+#[test]
+fn loop_serials_are_off_unless_switched_on() {
+    let on = [("VOLUMED_DEVICES_LOOP_SERIALS", "true")];
+    assert!(
+        !Config::from_layers(&Layers::default())
+            .unwrap()
+            .devices
+            .loop_serials
+    );
+    assert!(
+        Config::from_layers(&layers("", &on, &[]))
+            .unwrap()
+            .devices
+            .loop_serials
+    );
+    assert!(!problems(&layers("[devices]\nloop_serials = 'true'", &[], &[])).is_empty());
 }
