@@ -186,6 +186,11 @@ impl VirtualMachine {
         self.emulator().is_alive()
     }
 
+    /// Has QEMU die as it does by its own bugs.
+    pub fn crash_emulator(&self) {
+        self.emulator().kill();
+    }
+
     /// What the guest's kernel wrote so far, in all boots.
     #[must_use]
     pub fn console_log(&self) -> String {
