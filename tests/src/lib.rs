@@ -12,6 +12,7 @@
 mod appliance;
 mod binaries;
 mod chance;
+mod cloud_site;
 pub mod cloudstack;
 mod holder;
 mod hypervisor;
@@ -29,6 +30,7 @@ mod wait;
 pub use appliance::{Appliance, Setup, VM};
 pub use binaries::binary;
 pub use chance::Chance;
+pub use cloud_site::{CloudSite, write_credentials};
 pub use holder::Holder;
 pub use hypervisor::{Disk, Hypervisor, HypervisorError};
 pub use loop_hypervisor::{LoopHypervisor, Unplug};

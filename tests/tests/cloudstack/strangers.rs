@@ -1,0 +1,208 @@
+//! What somebody does in the cloud's own UI, or at the hypervisor, behind the daemon's back.
+
+use std::sync::Arc;
+
+use volume_client::types::{ErrorCode, FindingKind, VolumeState};
+use whole_system_tests::cloudstack::{ElsewhereHypervisor, Fault};
+use whole_system_tests::{CloudSite, Hypervisor, code_of, wait_until};
+
+use crate::support::{GIB, PATIENCE, attached, detached, ends_well, failure, marked, owner, sent};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_attached_here_already_is_what_was_asked_for() {
+    let Some(site) = CloudSite::started().await else {
+        return;
+    };
+    let id = marked(&site, "a").await;
+    detached(&site, id).await.unwrap();
+    let before = sent(&site, "attachVolume");
+    let (stranger, vm) = (site.cloud.stranger(), site.cloud.vm_id());
+    stranger.attach(site.cloud_id(id).await, vm).await.unwrap();
+    attached(&site, id).await.unwrap();
+    assert_eq!(sent(&site, "attachVolume"), before, "nothing had to be sent");
+    assert_eq!(owner(&site, id).await, Some(id.to_string()));
+    ends_well(&site, id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_of_another_vm_is_never_taken_from_it() {
+    let Some(site) = CloudSite::started().await else {
+        return;
+    };
+    let id = marked(&site, "a").await;
+    detached(&site, id).await.unwrap();
+    let stranger = site.cloud.stranger();
+    let elsewhere = stranger.create_vm("other", Arc::new(ElsewhereHypervisor::default()));
+    let cloud_id = site.cloud_id(id).await;
+    stranger.attach(cloud_id, elsewhere).await.unwrap();
+    let failed = failure(attached(&site, id).await);
+    assert_eq!(failed.code, ErrorCode::AttachedElsewhere);
+    assert!(failed.message.contains(&elsewhere.to_string()), "{failed:?}");
+    let volume = site.cloud.volume(cloud_id).unwrap();
+    assert_eq!(volume.attachment.map(|a| a.vm), Some(elsewhere));
+    site.found(id, FindingKind::AttachedElsewhere).await;
+    stranger.detach(cloud_id).await.unwrap();
+    attached(&site, id).await.unwrap();
+    ends_well(&site, id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_somebody_detached_is_recorded_as_detached() {
+    let Some(site) = CloudSite::started().await else {
+        return;
+    };
+    let id = marked(&site, "a").await;
+    let cloud_id = site.cloud_id(id).await;
+    // The daemon's pin keeps a loop device: somebody detaches while the daemon is looking away.
+    site.cloud.stranger().detach(cloud_id).await.unwrap();
+    let client = site.daemon.client();
+    wait_until("the volume to be available", PATIENCE, async || {
+        let state = client.volume(id).await.unwrap().state;
+        if state == VolumeState::InUse {
+            // Correlating lets go of what no longer holds.
+            let _ = client.correlate_volume(id).await;
+        }
+        (state == VolumeState::Available).then_some(())
+    })
+    .await;
+    attached(&site, id).await.unwrap();
+    assert_eq!(owner(&site, id).await, Some(id.to_string()));
+    ends_well(&site, id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_somebody_renamed_is_still_ours() {
+    let Some(site) = CloudSite::started().await else {
+        return;
+    };
+    let id = marked(&site, "a").await;
+    detached(&site, id).await.unwrap();
+    let cloud_id = site.cloud_id(id).await;
+    site.cloud
+        .stranger()
+        .rename(cloud_id, "something else")
+        .await
+        .unwrap();
+    attached(&site, id).await.unwrap();
+    assert_eq!(owner(&site, id).await, Some(id.to_string()));
+    ends_well(&site, id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_somebody_deleted_is_shown_and_not_mourned_for_ever() {
+    let Some(site) = CloudSite::started().await else {
+        return;
+    };
+    let id = marked(&site, "a").await;
+    detached(&site, id).await.unwrap();
+    site.cloud
+        .stranger()
+        .delete(site.cloud_id(id).await)
+        .await
+        .unwrap();
+    site.found(id, FindingKind::GoneInCloud).await;
+    let failed = failure(attached(&site, id).await);
+    assert_eq!(failed.code, ErrorCode::CloudRefused, "{failed:?}");
+    let client = site.daemon.client();
+    let deleted = client.delete_volume(id, Some("a")).await.unwrap();
+    client.wait_for_completion(deleted.id, PATIENCE).await.unwrap();
+    site.assert_well_behaved();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_somebody_resized_is_not_handed_out_with_the_wrong_size() {
+    let Some(site) = CloudSite::started().await else {
+        return;
+    };
+    let id = marked(&site, "a").await;
+    detached(&site, id).await.unwrap();
+    site.cloud
+        .stranger()
+        .resize(site.cloud_id(id).await, 2)
+        .await
+        .unwrap();
+    let failed = failure(attached(&site, id).await);
+    assert_eq!(failed.code, ErrorCode::SizeMismatch, "{failed:?}");
+    site.assert_well_behaved();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_of_the_wrong_size_is_refused_and_sent_back() {
+    let Some(site) = CloudSite::started().await else {
+        return;
+    };
+    let id = site.daemon.create("a", GIB).await.id;
+    site.cloud
+        .faults()
+        .next("attachVolume", Fault::WrongSize(-(1 << 20)));
+    let failed = failure(attached(&site, id).await);
+    assert_eq!(failed.code, ErrorCode::SizeMismatch, "{failed:?}");
+    assert_eq!(site.cloud.stranger().plugged(site.cloud.vm_id()).await, []);
+    assert_eq!(
+        site.daemon.client().volume(id).await.unwrap().state,
+        VolumeState::Available
+    );
+    site.assert_well_behaved();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_disks_with_one_serial_are_an_alarm_and_never_a_choice() {
+    let Some(site) = CloudSite::started().await else {
+        return;
+    };
+    let id = marked(&site, "a").await;
+    let (stranger, vm) = (site.cloud.stranger(), site.cloud.vm_id());
+    let serial = site.cloud.disk(site.cloud_id(id).await).unwrap().serial;
+    // While ours is bound.
+    let twin = stranger.plug_foreign(vm, &serial, GIB).await.unwrap();
+    site.found(id, FindingKind::DuplicateIdentity).await;
+    let client = site.daemon.client();
+    assert_eq!(
+        code_of(client.volume_device(id).await),
+        ErrorCode::DeviceAmbiguous
+    );
+    site.hypervisor.unplug(&twin, PATIENCE).await.unwrap();
+    wait_until("the device to be handed out again", PATIENCE, async || {
+        client.volume_device(id).await.ok()
+    })
+    .await;
+    assert_eq!(owner(&site, id).await, Some(id.to_string()));
+    detached(&site, id).await.unwrap();
+
+    // Before ours is there: the stranger's could pass for it.
+    let twin = stranger.plug_foreign(vm, &serial, GIB).await.unwrap();
+    let before = sent(&site, "attachVolume");
+    let operation = crate::support::attach_begun(&site, id).await;
+    crate::support::condition(&site, id, volume_client::types::ConditionKind::GhostAttached).await;
+    assert_eq!(sent(&site, "attachVolume"), before);
+    site.hypervisor.unplug(&twin, PATIENCE).await.unwrap();
+    crate::support::completed(&site, &operation).await;
+    assert_eq!(owner(&site, id).await, Some(id.to_string()));
+    ends_well(&site, id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_disk_is_shown_and_left_alone() {
+    let Some(site) = CloudSite::started().await else {
+        return;
+    };
+    let id = site.daemon.create("a", GIB).await.id;
+    let (stranger, vm) = (site.cloud.stranger(), site.cloud.vm_id());
+    let foreign = stranger
+        .plug_foreign(vm, "0123456789abcdef0123", GIB)
+        .await
+        .unwrap();
+    attached(&site, id).await.unwrap();
+    let client = site.daemon.client();
+    let finding = wait_until("the stranger's disk to be found", PATIENCE, async || {
+        let findings = client.list_findings(&Default::default()).await.unwrap().items;
+        findings
+            .into_iter()
+            .find(|one| one.kind == FindingKind::ForeignDevice)
+    })
+    .await;
+    assert!(finding.kernel.contains("0123456789abcdef0123"), "{finding:?}");
+    detached(&site, id).await.unwrap();
+    assert_eq!(stranger.plugged(vm).await, std::slice::from_ref(&foreign));
+    site.assert_well_behaved();
+}
