@@ -3,31 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use volume_client::types::ConditionKind;
-
-use super::device_failure::{mismatch, missing, refusal, unreadable};
+use super::device_failure::{mismatch, refusal, unreadable};
 use super::step::{Context, StepError, with_causes};
 use crate::device::{
-    self, Correlation, Disk, Exclusivity, Inventory, InventoryFeed, Pin, PinError, SysRoot, Usage,
+    self, ChangeExpected, Correlation, Disk, Exclusivity, Inventory, InventoryFeed, Pin, PinError, SysRoot,
+    Usage,
 };
 use crate::model::{DevNum, DeviceExpectation, ErrorCode, Failure, Identity};
 use crate::store::Observation;
 use crate::store::mappings::NOT_COUNTED;
 
 /// How long anything but "missing" must stand before it decides: links settle, scanners close what they opened.
-const SETTLE: Duration = Duration::from_secs(2);
-
-/// A disk that has not come by then may have been overlooked by the bus.
-const RESCAN_AFTER: Duration = Duration::from_secs(30);
-
-/// A disk that has not come by then is worth a person's attention.
-const MISSING_AFTER: Duration = Duration::from_secs(60);
-
-/// What was done about a disk that is long in coming.
-#[derive(Default)]
-struct Overdue {
-    rescanned: bool,
-}
+pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
 /// A scan takes milliseconds; one that takes this long hangs in the kernel.
 const SCAN_DEADLINE: Duration = Duration::from_secs(10);
@@ -78,87 +65,7 @@ impl Kernel {
             })
     }
 
-    /// Waits until exactly one device is proven to be the expected one, and holds it open.
-    pub(super) async fn await_device(
-        &self,
-        cx: &Context,
-        expected: &DeviceExpectation,
-        timeout: Duration,
-    ) -> Result<Arc<Pin>, StepError> {
-        let began = Instant::now();
-        let _watched = self.feed.expect_change();
-        let mut inventory = self.look().await?;
-        let mut refused: Option<Instant> = None;
-        let mut overdue = Overdue::default();
-        loop {
-            let failure = match self.correlate(&inventory, expected).await? {
-                Correlation::Matched(disk) => match self.open(disk, expected).await? {
-                    Ok(pin) => {
-                        cx.world.observer.correlated(began.elapsed());
-                        return Ok(pin);
-                    }
-                    Err(error) => Some(refusal(&error)),
-                },
-                Correlation::Missing => None,
-                other => Some(mismatch(&other, expected)),
-            };
-            let left = match &failure {
-                None => {
-                    refused = None;
-                    timeout.saturating_sub(began.elapsed())
-                }
-                Some(_) => SETTLE.saturating_sub(refused.get_or_insert_with(Instant::now).elapsed()),
-            };
-            if left.is_zero() {
-                return Err(failure
-                    .unwrap_or_else(|| missing(&inventory, expected, timeout))
-                    .into());
-            }
-            if failure.is_none() {
-                self.note_overdue(cx, expected, began.elapsed(), &mut overdue)
-                    .await;
-            }
-            // Who uses a disk is no part of the inventory: it is asked again before long.
-            let pause = if failure.is_some() {
-                left.min(Duration::from_millis(250))
-            } else {
-                left.min(RESCAN_AFTER)
-            };
-            tokio::select! {
-                () = cx.interrupted.cancelled() => return Err(StepError::Interrupted),
-                () = tokio::time::sleep(pause) => inventory = self.look().await?,
-                changed = self.changed_since(&inventory) => inventory = changed,
-            }
-        }
-    }
-
-    /// What is done about a disk that is long in coming: the bus is asked once to look for it, then people are told.
-    async fn note_overdue(
-        &self,
-        cx: &Context,
-        expected: &DeviceExpectation,
-        waited: Duration,
-        overdue: &mut Overdue,
-    ) {
-        let has_bus = matches!(expected.identity, Identity::Serial(_));
-        if waited >= RESCAN_AFTER && has_bus && !overdue.rescanned {
-            overdue.rescanned = true;
-            let root = self.root.clone();
-            let asked = blocking(move || device::rescan_pci(&root)).await;
-            tracing::info!(volume = %cx.volume.id, ?asked, "the disk is long in coming: asked the PCI bus to look for it");
-        }
-        if waited >= MISSING_AFTER {
-            let text = format!(
-                "the cloud has attached the volume, but no device with {} has appeared yet",
-                expected.identity
-            );
-            let hint = "it is waited for; see `volumectl devices` and the VM's log on the hypervisor's host";
-            let kind = ConditionKind::DeviceMissing;
-            cx.world.conditions.raise(cx.volume.id, kind, text, hint);
-        }
-    }
-
-    async fn correlate(
+    pub(super) async fn correlate(
         &self,
         inventory: &Arc<Inventory>,
         expected: &DeviceExpectation,
@@ -173,7 +80,7 @@ impl Kernel {
     }
 
     /// Opens the disk and proves it through the descriptor.
-    async fn open(
+    pub(super) async fn open(
         &self,
         disk: Disk,
         expected: &DeviceExpectation,
@@ -282,6 +189,18 @@ impl Kernel {
             }
         }
         Ok(true)
+    }
+
+    /// Makes the watcher look often until the guard is dropped.
+    pub(super) fn expect_change(&self) -> ChangeExpected {
+        self.feed.expect_change()
+    }
+
+    /// Has the PCI bus look for disks that it was not told of.
+    pub(super) async fn rescan_bus(&self) -> Result<(), Failure> {
+        let root = self.root.clone();
+        let asked = blocking(move || device::rescan_pci(&root)).await?;
+        asked.map_err(|error| unreadable(&error))
     }
 
     /// How long ago the kernel announced this incarnation; `None` where its uevent never came here.

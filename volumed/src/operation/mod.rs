@@ -8,6 +8,7 @@ mod admission;
 mod cloud_call;
 mod conditions;
 mod device_failure;
+mod device_wait;
 mod error;
 mod executor;
 mod kernel;

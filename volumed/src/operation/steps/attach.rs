@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::device::Pin;
 use crate::model::{AttachmentState, DeviceExpectation, ErrorCode, Failure, OperationKind, VolumeState};
 use crate::operation::cloud_call;
+use crate::operation::device_wait::DeviceWait;
 use crate::operation::lease;
 use crate::operation::step::{Context, Step, StepError, Verdict};
 use crate::operation::steps::appearance;
@@ -194,6 +195,19 @@ pub(super) fn expectation(cx: &Context) -> Result<DeviceExpectation, Failure> {
     cx.volume.expectation().ok_or_else(none)
 }
 
+/// Has the cloud attach the volume again that it no longer has attached while its device is waited for: somebody may have
+/// detached it, or what was read before was a moment old. Where the cloud says nothing that lasts, the wait goes on.
+async fn keep_attached(cx: &Context) -> Result<(), StepError> {
+    match attached_here(cx).await {
+        Ok(true) | Err(StepError::Wait { .. }) => Ok(()),
+        Ok(false) if cx.op.request.kind() == OperationKind::Attach => CloudAttach.run(cx).await.map(drop),
+        Ok(false) => Err(StepError::wait(
+            "the cloud to say that the volume is attached here",
+        )),
+        Err(error) => Err(error),
+    }
+}
+
 /// What is waited for: known beforehand, or told by the disk that appears.
 async fn awaited(cx: &Context) -> Result<DeviceExpectation, StepError> {
     if cx.volume.identity.is_some() {
@@ -247,11 +261,13 @@ impl Step for AwaitDevice {
         }
         cx.world.pins.let_go(cx.volume.id);
         let expected = awaited(cx).await?;
-        let pin = cx
-            .world
-            .kernel
-            .await_device(cx, &expected, cx.world.settings.attach_timeout)
-            .await?;
+        let mut wait = DeviceWait::new(cx, &expected);
+        let pin = loop {
+            match wait.slice().await? {
+                Some(pin) => break pin,
+                None => keep_attached(cx).await?,
+            }
+        };
         let node = pin.node().display().to_string();
         cx.world.pins.hold(cx.volume.id, pin);
         Ok(format!("{node} is it"))

@@ -230,6 +230,15 @@ impl Step for Release {
     }
 }
 
+/// Where the cloud has the volume attached here after all, because what it said before was a moment old or somebody attached
+/// it anew, it is told again.
+async fn detach_again(cx: &Context) -> Result<(), StepError> {
+    match CloudDetach.verify(cx).await? {
+        Verdict::Done(_) => Ok(()),
+        Verdict::NotDone => CloudDetach.run(cx).await.map(drop),
+    }
+}
+
 /// No device of this machine carries the volume's identity any more.
 pub(super) struct AwaitGone;
 
@@ -265,6 +274,7 @@ impl Step for AwaitGone {
                 .clear(cx.volume.id, ConditionKind::GhostAttached);
             return Ok("the device is gone".into());
         }
+        detach_again(cx).await?;
         let waiting_for =
             "the device to go: the cloud has detached it, but the kernel still has it".to_owned();
         let since = Timestamp::now().duration_since(cx.op.updated_at).unsigned_abs();

@@ -1,0 +1,129 @@
+//! Waiting for a device: until exactly one is proven to be the expected one, in slices, so that the cloud can be asked between.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use volume_client::types::ConditionKind;
+
+use super::device_failure::{mismatch, missing, refusal};
+use super::kernel::SETTLE;
+use super::step::{Context, StepError};
+use crate::device::{Correlation, Inventory, Pin};
+use crate::model::{DeviceExpectation, Failure, Identity};
+
+/// A disk that has not come by then may have been overlooked by the bus.
+const RESCAN_AFTER: Duration = Duration::from_secs(30);
+
+/// A disk that has not come by then is worth a person's attention.
+const MISSING_AFTER: Duration = Duration::from_secs(60);
+
+/// How long is waited before the cloud is asked again whether it still has the volume attached.
+const SLICE: Duration = Duration::from_secs(5);
+
+/// A wait for a device, from its begin to its end or time-out.
+pub(super) struct DeviceWait<'a> {
+    cx: &'a Context,
+    expected: &'a DeviceExpectation,
+    timeout: Duration,
+    began: Instant,
+    rescanned: bool,
+}
+
+impl<'a> DeviceWait<'a> {
+    pub(super) fn new(cx: &'a Context, expected: &'a DeviceExpectation) -> Self {
+        Self {
+            cx,
+            expected,
+            timeout: cx.world.settings.attach_timeout,
+            began: Instant::now(),
+            rescanned: false,
+        }
+    }
+
+    /// Waits until the device is proven, and holds it open. `None` after a while without one: ask the cloud, then go on.
+    ///
+    /// # Errors
+    /// Where a device was refused, and where none came within the time that an attach has.
+    pub(super) async fn slice(&mut self) -> Result<Option<Arc<Pin>>, StepError> {
+        let kernel = &self.cx.world.kernel;
+        let over = Instant::now() + SLICE;
+        let _watched = kernel.expect_change();
+        let mut inventory = kernel.look().await?;
+        let mut refused: Option<Instant> = None;
+        loop {
+            let failure = match self.judge(&inventory).await? {
+                Ok(Some(pin)) => return Ok(Some(pin)),
+                Ok(None) => None,
+                Err(failure) => Some(failure),
+            };
+            let pause = match failure {
+                // Links settle, scanners close what they opened: nothing but "missing" decides at once.
+                Some(failure) => {
+                    let stood = refused.get_or_insert_with(Instant::now).elapsed();
+                    if stood >= SETTLE {
+                        return Err(failure.into());
+                    }
+                    // Who uses a disk is no part of the inventory: it is asked again before long.
+                    (SETTLE - stood).min(Duration::from_millis(250))
+                }
+                None => {
+                    refused = None;
+                    let left = self.timeout.saturating_sub(self.began.elapsed());
+                    if left.is_zero() {
+                        return Err(missing(&inventory, self.expected, self.timeout).into());
+                    }
+                    let now = Instant::now();
+                    if now >= over {
+                        self.note_overdue().await;
+                        return Ok(None);
+                    }
+                    left.min(over - now)
+                }
+            };
+            tokio::select! {
+                () = self.cx.interrupted.cancelled() => return Err(StepError::Interrupted),
+                () = tokio::time::sleep(pause) => inventory = kernel.look().await?,
+                changed = kernel.changed_since(&inventory) => inventory = changed,
+            }
+        }
+    }
+
+    /// The device, held open; `None` while there is none; why one is not taken.
+    async fn judge(
+        &self,
+        inventory: &Arc<Inventory>,
+    ) -> Result<Result<Option<Arc<Pin>>, Failure>, StepError> {
+        let world = &self.cx.world;
+        Ok(match world.kernel.correlate(inventory, self.expected).await? {
+            Correlation::Matched(disk) => match world.kernel.open(disk, self.expected).await? {
+                Ok(pin) => {
+                    world.observer.correlated(self.began.elapsed());
+                    Ok(Some(pin))
+                }
+                Err(error) => Err(refusal(&error)),
+            },
+            Correlation::Missing => Ok(None),
+            other => Err(mismatch(&other, self.expected)),
+        })
+    }
+
+    /// What is done about a disk that is long in coming: the bus is asked once to look for it, then people are told.
+    async fn note_overdue(&mut self) {
+        let (waited, world) = (self.began.elapsed(), &self.cx.world);
+        let has_bus = matches!(self.expected.identity, Identity::Serial(_));
+        if waited >= RESCAN_AFTER && has_bus && !self.rescanned {
+            self.rescanned = true;
+            let asked = world.kernel.rescan_bus().await;
+            tracing::info!(volume = %self.cx.volume.id, ?asked, "the disk is long in coming: asked the PCI bus to look for it");
+        }
+        if waited >= MISSING_AFTER {
+            let text = format!(
+                "the cloud has attached the volume, but no device with {} has appeared yet",
+                self.expected.identity
+            );
+            let hint = "it is waited for; see `volumectl devices` and the VM's log on the hypervisor's host";
+            let kind = ConditionKind::DeviceMissing;
+            world.conditions.raise(self.cx.volume.id, kind, text, hint);
+        }
+    }
+}
