@@ -1,5 +1,8 @@
 //! A scripted management server: answers what it was told to, checks every signature, and keeps what it was asked.
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, reason = "test support")]
+
+pub(crate) mod tls;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::unix::fs::PermissionsExt;
@@ -63,7 +66,7 @@ pub(crate) struct Server {
     pub(crate) settings: Settings,
     script: Arc<Mutex<Script>>,
     _keys: TempDir,
-    _task: AbortOnDropHandle<()>,
+    task: Option<AbortOnDropHandle<()>>,
 }
 
 impl Server {
@@ -85,7 +88,7 @@ impl Server {
             settings,
             script,
             _keys: keys,
-            _task: AbortOnDropHandle::new(serving),
+            task: Some(AbortOnDropHandle::new(serving)),
         };
         server.say(
             "listCapabilities",
@@ -147,6 +150,19 @@ impl Server {
             .collect()
     }
 
+    /// What the server did not like, which a test then has dealt with.
+    pub(crate) fn take_wrong(&self) -> Vec<String> {
+        std::mem::take(&mut self.script.lock().wrong)
+    }
+
+    /// Ends it: nobody listens any more.
+    pub(crate) async fn stop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
     pub(crate) async fn cloud(&self) -> CloudStack {
         CloudStack::open(self.settings.clone())
             .await
@@ -156,7 +172,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let wrong = std::mem::take(&mut self.script.lock().wrong);
+        let wrong = self.take_wrong();
         if !std::thread::panicking() {
             assert!(wrong.is_empty(), "the server did not like: {wrong:?}");
         }
