@@ -235,6 +235,19 @@ async fn answers_that_are_not_cloudstacks_leave_a_change_in_doubt() {
     }
 }
 
+/// Once it is known that the server takes ids of ours, an error without a job is certain to have done nothing.
+#[tokio::test]
+async fn an_error_at_once_without_a_job_did_nothing() {
+    let first = call();
+    let (server, cloud) = attaching(&first, [job(1, json!({}))], attached_to(VM)).await;
+    cloud.attach(&first, VOLUME, VM).await.unwrap();
+    server.say("listVolumes by id", [detached()]);
+    server.say("attachVolume", [Reply::Error(530, "nobody has read this yet")]);
+    assert_kind(&cloud.attach(&call(), VOLUME, VM).await, "conflict");
+    server.say("attachVolume", [Reply::Raw(500, "text/html", String::new())]);
+    assert_kind(&cloud.attach(&call(), VOLUME, VM).await, "unknown");
+}
+
 #[tokio::test]
 async fn a_duplicate_id_means_follow_that_job() {
     let call = call();

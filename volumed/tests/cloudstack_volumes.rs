@@ -305,6 +305,19 @@ async fn absence_has_two_shapes() {
     assert_eq!(server.changes(), [""; 0]);
 }
 
+/// Else a project that was removed would make every volume of it look deleted.
+#[tokio::test]
+async fn the_absence_of_something_else_is_no_absence_of_the_volume() {
+    let server = Server::start().await;
+    let cloud = server.cloud().await;
+    let text =
+        "Invalid parameter projectid value=1 due to incorrect long value format, or entity does not exist";
+    server.say("listVolumes by id", [Reply::Error(431, text)]);
+    assert_eq!(kind(&cloud.volume(VOLUME).await), "refused");
+    assert_eq!(kind(&cloud.delete_volume(&call(), VOLUME).await), "refused");
+    assert_eq!(server.changes(), [""; 0]);
+}
+
 #[tokio::test]
 async fn the_state_decides_what_a_delete_did() {
     let attached = Reply::Error(431, "Please specify a volume that is not attached to any VM.");

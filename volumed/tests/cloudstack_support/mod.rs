@@ -46,6 +46,8 @@ pub(crate) enum Reply {
     Content(Value),
     /// An error in the command's envelope, with its HTTP status.
     Error(u16, &'static str),
+    /// That there is nothing of the id that was asked for.
+    UnknownId,
     /// Status, content type and body.
     Raw(u16, &'static str, String),
     /// None, ever.
@@ -234,10 +236,7 @@ pub(crate) fn cut_off() -> Reply {
 }
 
 pub(crate) fn unknown_id() -> Reply {
-    Reply::Error(
-        431,
-        "Invalid parameter id value=x due to incorrect long value format, or entity does not exist or due to …",
-    )
+    Reply::UnknownId
 }
 
 /// A volume of one GiB, with these fields besides.
@@ -311,6 +310,23 @@ async fn respond(command: &str, reply: Reply, asked: &Asked, ahead: SignedDurati
                 200,
                 "application/json; charset=UTF-8",
                 json!({envelope: value}).to_string(),
+            )
+        }
+        Reply::UnknownId => {
+            let parameters = ["jobid", "virtualmachineid", "volumeid", "id"];
+            let named = parameters
+                .into_iter()
+                .find(|name| asked.contains_key(*name))
+                .unwrap();
+            let text = format!(
+                "Invalid parameter {named} value={} due to incorrect long value format, or entity does not exist or due to …",
+                asked[named]
+            );
+            let error = json!({"uuidList": [], "errorcode": 431, "cserrorcode": 9999, "errortext": text});
+            (
+                431,
+                "application/json; charset=UTF-8",
+                json!({envelope: error}).to_string(),
             )
         }
         Reply::Error(code, text) => {
