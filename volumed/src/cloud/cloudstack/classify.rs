@@ -97,6 +97,11 @@ const SAID: &[Rule] = &[
     Rule(&["not attached to any"], Meaning::Conflict, None),
     Rule(&["is not attached to"], Meaning::Conflict, None),
     Rule(&["already attached"], Meaning::Conflict, None),
+    Rule(
+        &["is not in ready state"],
+        Meaning::Conflict,
+        Some("a volume that was never attached has no storage yet: attach it once"),
+    ),
     Rule(&["should be in"], Meaning::Conflict, None),
     Rule(&["must be in"], Meaning::Conflict, None),
     Rule(&["that is not destroyed"], Meaning::Conflict, None),
@@ -199,6 +204,22 @@ impl Setback {
         }
     }
 
+    /// What it means where the volume could not be read afterwards: only what certainly made no job keeps its meaning.
+    pub(super) fn unverified(self) -> Self {
+        match self.meaning {
+            Meaning::Transient(_) | Meaning::Refused => self,
+            _ => self.in_doubt(),
+        }
+    }
+
+    /// The same, where it is certain that nothing came of it.
+    pub(super) fn without_effect(self) -> Self {
+        Self {
+            meaning: Meaning::Conflict,
+            ..self
+        }
+    }
+
     /// Whether a job may have come of it all the same.
     pub(super) fn may_have_made_a_job(&self) -> bool {
         matches!(self.meaning, Meaning::Unknown | Meaning::Duplicate)
@@ -244,18 +265,19 @@ impl Setback {
     }
 }
 
-/// The error of a command that only asked.
-pub(super) fn reading(failure: Failure, doing: &str, what: &str) -> CloudError {
+/// The error of a command that only asked. What it asks about is there or is not: that was told apart before, so what is
+/// absent here is something else that the command names, such as the project.
+pub(super) fn reading(failure: Failure, doing: &str) -> CloudError {
     let setback = Setback::of_request(failure);
-    match setback.meaning {
+    let meaning = match setback.meaning {
+        Meaning::NotFound => Meaning::Refused,
         // Nothing can have happened; and what is in the way of a read is a trouble of the server.
-        Meaning::Unknown | Meaning::Conflict | Meaning::NoSpace | Meaning::Duplicate => Setback {
-            meaning: Meaning::Transient(None),
-            ..setback
-        },
-        _ => setback,
-    }
-    .into_error(doing, what)
+        Meaning::Unknown | Meaning::Conflict | Meaning::NoSpace | Meaning::Duplicate => {
+            Meaning::Transient(None)
+        }
+        ref other => other.clone(),
+    };
+    Setback { meaning, ..setback }.into_error(doing, doing)
 }
 
 fn said(refusal: &Refusal) -> (Meaning, Option<&'static str>) {

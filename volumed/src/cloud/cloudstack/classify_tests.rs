@@ -76,6 +76,11 @@ fn what_is_said_at_once() {
         ),
         (533, "Unable to find suitable storage", NoSpace),
         (536, "in use", Conflict),
+        (
+            431,
+            "VolumeId: 7 is not in Ready state but Allocated. Cannot take snapshot.",
+            Conflict,
+        ),
         (530, "Internal error executing command", Unknown),
     ];
     for (code, text, expected) in table {
@@ -250,7 +255,7 @@ fn what_never_left_is_transient_and_what_was_lost_is_not() {
 
 #[test]
 fn a_read_is_never_in_doubt() {
-    let error = reading(Failure::Lost("reset".into()), "listing", "");
+    let error = reading(Failure::Lost("reset".into()), "listing");
     assert!(error.is_transient(), "{error}");
     let refused = reading(
         Failure::Said(Refusal {
@@ -259,7 +264,6 @@ fn a_read_is_never_in_doubt() {
             text: String::new(),
         }),
         "listing",
-        "",
     );
     assert!(
         matches!(&refused, CloudError::Refused { reason, .. } if reason.contains("clock")),

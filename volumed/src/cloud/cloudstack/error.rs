@@ -5,6 +5,16 @@ use std::time::Duration;
 
 use crate::cloud::Cause;
 
+/// How texts say that something is not there.
+const ABSENT: &[&str] = &[
+    "does not exist",
+    "unable to find volume",
+    "unable to find snapshot",
+    "unable to find virtual machine",
+    "unable to find vm",
+    "unable to find instance",
+];
+
 /// Why a command was not answered with what it asks for.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -63,14 +73,10 @@ impl fmt::Display for Refusal {
 }
 
 impl Refusal {
-    /// Whether what the command names does not exist. Class 4350 alone says nothing: it stands for every wrong value.
+    /// Whether something that the command names does not exist. Class 4350 alone says nothing: it stands for every wrong value.
     pub(super) fn is_absence(&self) -> bool {
         let text = self.text.to_lowercase();
-        self.code == 431
-            && (text.contains("does not exist")
-                || text.contains("unable to find")
-                || text.contains("couldn't find")
-                || text.contains("could not find"))
+        self.code == 431 && ABSENT.iter().any(|words| text.contains(words))
     }
 
     /// Whether the signature, the account or the role was not accepted.
@@ -107,9 +113,11 @@ impl Failure {
         }
     }
 
-    /// Whether the server said that what the command names does not exist.
-    pub(super) fn is_absence(&self) -> bool {
-        self.refusal().is_some_and(Refusal::is_absence)
+    /// Whether the server said that there is nothing of this id. That something else does not exist, such as the project,
+    /// says nothing about it.
+    pub(super) fn is_absence_of(&self, id: &str) -> bool {
+        self.refusal()
+            .is_some_and(|refusal| refusal.is_absence() && refusal.text.contains(id))
     }
 
     /// Whether the server did not accept who we are.
@@ -141,6 +149,14 @@ mod tests {
             ..refusal(431, "Please specify a volume that is not attached to any VM.")
         };
         assert!(!attached.is_absence());
+        assert!(!refusal(431, "Unable to find suitable storage").is_absence());
+    }
+
+    #[test]
+    fn the_absence_of_one_thing_is_not_that_of_another() {
+        let text = "Invalid parameter projectid value=p-1 due to incorrect long value format, or entity does not exist";
+        let failure = Failure::Said(refusal(431, text));
+        assert!(failure.is_absence_of("p-1") && !failure.is_absence_of("v-1"));
     }
 
     #[test]

@@ -114,6 +114,7 @@ impl Inner {
             }
             Err(failure) => failure,
         };
+        let was_answered = failure.refusal().is_some();
         let setback = Setback::of_request(failure);
         if !setback.may_have_made_a_job() {
             return Err(setback);
@@ -121,6 +122,10 @@ impl Inner {
         let job = self.jobs.id_of(call);
         match self.job(&job).await {
             Ok(Some(_)) => self.follow(&job).await,
+            // The server said no, takes ids of ours, and has no job of this one.
+            Ok(None) if was_answered && self.jobs.takes_our_ids() == Some(true) => {
+                Err(setback.without_effect())
+            }
             _ => Err(setback.in_doubt()),
         }
     }
@@ -169,7 +174,7 @@ impl Inner {
                     why: "it is a job without a status".to_owned(),
                 }),
             },
-            Err(failure) if failure.is_absence() => Ok(None),
+            Err(failure) if failure.is_absence_of(id) => Ok(None),
             Err(failure) => Err(failure),
         }
     }
@@ -182,7 +187,7 @@ impl Inner {
     ) -> Result<Option<Result<Done, Setback>>, CloudError> {
         let id = self.jobs.id_of(call);
         let job = self.job(&id).await;
-        match job.map_err(|failure| classify::reading(failure, doing, "the job"))? {
+        match job.map_err(|failure| classify::reading(failure, doing))? {
             Some(_) => Ok(Some(self.follow(&id).await)),
             None => Ok(None),
         }
@@ -195,7 +200,7 @@ impl Inner {
         let job = self
             .job(&id)
             .await
-            .map_err(|failure| classify::reading(failure, &doing, &id))?;
+            .map_err(|failure| classify::reading(failure, &doing))?;
         if let Some(job) = job {
             return Ok(if job.jobstatus == PENDING {
                 Fate::Pending(format!("job {id} ({})", short(job.cmd.as_deref())))

@@ -30,7 +30,7 @@ impl Inner {
         let doing = "finding out which VM this is";
         let id = claimed(&self.settings).await.map_err(|why| refused(doing, why))?;
         let found = machine(&self.api, &id, self.place.project.as_deref(), Detail::Least).await;
-        match found.map_err(|failure| classify::reading(failure, doing, &format!("VM {id}")))? {
+        match found.map_err(|failure| classify::reading(failure, doing))? {
             Some(machine) => Ok(machine.id),
             None => Err(refused(doing, unknown(&id))),
         }
@@ -75,7 +75,7 @@ pub(super) async fn machine(
         .with_some("projectid", project);
     match api.list::<Machine>(&command, "virtualmachine").await {
         Ok(found) => Ok(found.into_iter().find(|machine| machine.id == id)),
-        Err(failure) if failure.is_absence() => Ok(None),
+        Err(failure) if failure.is_absence_of(id) => Ok(None),
         Err(failure) => Err(failure),
     }
 }

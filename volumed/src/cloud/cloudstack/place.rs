@@ -139,7 +139,7 @@ pub(super) async fn named<T: HasName>(
         .await;
     let mut found = match listed {
         Ok(found) => found,
-        Err(failure) if failure.is_absence() => Vec::new(),
+        Err(failure) if failure.is_absence_of(wanted) => Vec::new(),
         Err(failure) => return Err(asking(list, failure)),
     };
     found.retain(|one| one.id() == wanted || one.name() == wanted);
@@ -177,5 +177,5 @@ async fn what_there_is<T: HasName>(api: &Api) -> String {
 }
 
 fn asking(command: &str, failure: Failure) -> CloudStackOpenError {
-    classify::reading(failure, &format!("asking {command}"), command).into()
+    classify::reading(failure, &format!("asking {command}")).into()
 }

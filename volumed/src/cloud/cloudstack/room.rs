@@ -44,8 +44,15 @@ impl Inner {
     /// Refuses where the VM surely has no room, in words that say what to do. CloudStack has the last word.
     pub(super) async fn need_room_on(&self, vm: &str, doing: &str) -> Result<(), CloudError> {
         let command = Command::read("listVolumes").with("virtualmachineid", vm);
-        let listed = self.listed(command).await;
-        let disks = listed.map_err(|failure| classify::reading(failure, doing, &format!("VM {vm}")))?;
+        let disks = match self.listed(command).await {
+            Ok(disks) => disks,
+            Err(failure) if failure.is_absence_of(vm) => {
+                return Err(CloudError::NotFound {
+                    what: format!("VM {vm}"),
+                });
+            }
+            Err(failure) => return Err(classify::reading(failure, doing)),
+        };
         let disks = disks.iter().filter(|volume| volume.is_data_disk()).count();
         match self.limit().await {
             Some(limit) if u64::try_from(disks).is_ok_and(|disks| disks >= limit) => {

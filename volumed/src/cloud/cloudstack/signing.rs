@@ -25,8 +25,7 @@ fn string_to_sign(parameters: &[(String, String)]) -> String {
         .into_iter()
         .map(|(name, value)| format!("{name}={}", encoded(value)))
         .collect();
-    // As Java does it: also beyond ASCII, which only occurs in names of parameters, and there it does not.
-    pairs.join("&").to_lowercase()
+    pairs.join("&").to_ascii_lowercase()
 }
 
 /// The parameters as the body of a form. The server decodes names and values before it verifies them.

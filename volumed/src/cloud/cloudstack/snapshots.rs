@@ -36,10 +36,17 @@ impl Inner {
         id: &str,
         doing: &str,
     ) -> Result<Vec<wire::Snapshot>, CloudError> {
-        let command = Command::read("listSnapshots").with("volumeid", id);
-        let mut found = self.find_snapshots(command, doing).await?;
+        let command = Command::read("listSnapshots")
+            .with("volumeid", id)
+            .with_some("projectid", self.place.project.as_deref());
+        let mut found: Vec<wire::Snapshot> = match self.api.list(&command, "snapshot").await {
+            Ok(found) => found,
+            Err(failure) if failure.is_absence_of(id) => Vec::new(),
+            Err(failure) => return Err(classify::reading(failure, doing)),
+        };
         // One that says nothing is taken for the volume's: that keeps the volume from being deleted.
         found.retain(|snapshot| snapshot.volumeid.as_deref().is_none_or(|volume| volume == id));
+        found.retain(|snapshot| life(&snapshot.state) != Life::Gone);
         Ok(found)
     }
 
@@ -54,17 +61,6 @@ impl Inner {
         }
         let found = self.snapshots_of(volume, doing).await?;
         Ok(found.into_iter().find(|snapshot| snapshot.id == id))
-    }
-
-    async fn find_snapshots(&self, command: Command, doing: &str) -> Result<Vec<wire::Snapshot>, CloudError> {
-        let command = command.with_some("projectid", self.place.project.as_deref());
-        let mut found: Vec<wire::Snapshot> = match self.api.list(&command, "snapshot").await {
-            Ok(found) => found,
-            Err(failure) if failure.is_absence() => Vec::new(),
-            Err(failure) => return Err(classify::reading(failure, doing, "the snapshot")),
-        };
-        found.retain(|snapshot| life(&snapshot.state) != Life::Gone);
-        Ok(found)
     }
 
     /// Takes a snapshot, unless one of that name is there. CloudStack would take a second one of the same name.

@@ -37,8 +37,8 @@ impl Inner {
         let found = self.listed(Command::read("listVolumes").with("id", id)).await;
         match found {
             Ok(found) => Ok(found.into_iter().find(|volume| volume.id == id)),
-            Err(failure) if failure.is_absence() => Ok(None),
-            Err(failure) => Err(classify::reading(failure, &format!("reading volume {id}"), id)),
+            Err(failure) if failure.is_absence_of(id) => Ok(None),
+            Err(failure) => Err(classify::reading(failure, &format!("reading volume {id}"))),
         }
     }
 
@@ -63,7 +63,7 @@ impl Inner {
 
     async fn find(&self, command: Command, doing: &str) -> Result<Vec<wire::Volume>, CloudError> {
         let found = self.listed(command).await;
-        found.map_err(|failure| classify::reading(failure, doing, "the account or project"))
+        found.map_err(|failure| classify::reading(failure, doing))
     }
 
     pub(super) async fn listed(&self, command: Command) -> Result<Vec<wire::Volume>, Failure> {
@@ -136,7 +136,9 @@ impl Inner {
                 Err(setback.in_doubt().into_error(doing, id))
             }
             Ok(Some(volume)) if reached(volume)? => Ok(()),
-            _ => Err(setback.into_error(doing, &format!("volume {id} or what it is to be used with"))),
+            Ok(Some(_)) => Err(setback.into_error(doing, &format!("what volume {id} is to be used with"))),
+            Ok(None) => Err(absent(id)),
+            Err(_) => Err(setback.unverified().into_error(doing, id)),
         }
     }
 
@@ -159,9 +161,12 @@ impl Inner {
                 self.tag(&found.provider_ref, &spec.name).await;
                 Ok(found)
             }
-            (_, Err(setback)) => {
-                Err(setback.into_error(&doing, "the zone, the disk offering or the project"))
+            // The place was there when the daemon started.
+            (Ok(None), Err(setback)) if setback.meaning == Meaning::NotFound => {
+                Err(refused(&doing, setback.text()))
             }
+            (Ok(None), Err(setback)) => Err(setback.into_error(&doing, &spec.name)),
+            (Err(_), Err(setback)) => Err(setback.unverified().into_error(&doing, &spec.name)),
             (Ok(None), Ok(_)) => {
                 let why = "the job ended well, and the volume is not listed";
                 Err(Setback::unknown(why).into_error(&doing, &spec.name))
@@ -201,9 +206,13 @@ impl Inner {
         let volume = match first.pending_job() {
             Some(job) => {
                 drop(self.follow(job).await);
-                self.present(&first.id).await?
+                self.read(&first.id).await?
             }
-            None => first.clone(),
+            None => Some(first.clone()),
+        };
+        // It may have gone with the job that was to make it.
+        let Some(volume) = volume.filter(|volume| state_of(volume) != ProviderState::Destroyed) else {
+            return Ok(None);
         };
         if Bytes(volume.size) != spec.size {
             let reason = format!("volume {} of that name has {} bytes", volume.id, volume.size);
