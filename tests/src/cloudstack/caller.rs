@@ -1,7 +1,7 @@
 //! A plain client for tests of the server itself: signs, sends, and shows what came back. It repeats and hides nothing.
 
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -11,10 +11,11 @@ use super::account::Credentials;
 use super::refusal::Refusal;
 use super::signature::signature;
 use super::wire::Params;
-use crate::wait_until;
 
 /// How long a job may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at it.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Calls with one pair of keys.
 #[derive(Debug, Clone)]
@@ -42,8 +43,15 @@ impl Caller {
     /// Where no HTTP client can be made.
     #[must_use]
     pub fn new(url: String, credentials: Credentials) -> Self {
-        let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build();
-        Self { http: http.expect("an HTTP client can be made"), url, credentials }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .build();
+        Self {
+            http: http.expect("an HTTP client can be made"),
+            url,
+            credentials,
+        }
     }
 
     /// The parameters of a call as a careful client signs them, good for a minute.
@@ -51,7 +59,12 @@ impl Caller {
     pub fn signed(&self, command: &str, params: &[(&str, &str)]) -> Params {
         let expires = Timestamp::now() + SignedDuration::from_mins(1);
         let expires = expires.strftime("%Y-%m-%dT%H:%M:%S+0000").to_string();
-        let fixed = [("command", command), ("response", "json"), ("signatureversion", "3"), ("expires", &expires)];
+        let fixed = [
+            ("command", command),
+            ("response", "json"),
+            ("signatureversion", "3"),
+            ("expires", &expires),
+        ];
         let all: Vec<_> = fixed.into_iter().chain(params.iter().copied()).collect();
         self.sign(&all)
     }
@@ -72,7 +85,10 @@ impl Caller {
     /// # Errors
     /// Those of the transport.
     pub async fn post(&self, params: &Params) -> reqwest::Result<Answer> {
-        let form = self.http.post(&self.url).header("content-type", "application/x-www-form-urlencoded");
+        let form = self
+            .http
+            .post(&self.url)
+            .header("content-type", "application/x-www-form-urlencoded");
         Answer::of(form.body(encode(params)).send().await?).await
     }
 
@@ -96,7 +112,10 @@ impl Caller {
     /// # Panics
     /// Where no answer came, or one that is no JSON.
     pub async fn call(&self, command: &str, params: &[(&str, &str)]) -> Result<Value, Refusal> {
-        let answer = self.post(&self.signed(command, params)).await.expect("an answer comes");
+        let answer = self
+            .post(&self.signed(command, params))
+            .await
+            .expect("an answer comes");
         answer.content()
     }
 
@@ -109,7 +128,8 @@ impl Caller {
     /// Where no answer came, or the job does not end.
     pub async fn run(&self, command: &str, params: &[(&str, &str)]) -> Result<Value, Refusal> {
         let job = self.call(command, params).await?;
-        self.outcome(job["jobid"].as_str().expect("a job was started")).await
+        self.outcome(job["jobid"].as_str().expect("a job was started"))
+            .await
     }
 
     /// Awaits the result of a job.
@@ -120,19 +140,31 @@ impl Caller {
     /// # Panics
     /// Where the job does not end.
     pub async fn outcome(&self, job: &str) -> Result<Value, Refusal> {
-        let ended = wait_until("the end of a job", PATIENCE, async || {
-            let job = self.call("queryAsyncJobResult", &[("jobid", job)]).await.expect("the job is known");
-            (job["jobstatus"] != 0).then_some(job)
-        });
-        let job = ended.await;
-        if job["jobstatus"] == 1 {
-            return Ok(job["jobresult"].clone());
+        let began = Instant::now();
+        let ended = loop {
+            let job = self
+                .call("queryAsyncJobResult", &[("jobid", job)])
+                .await
+                .expect("the job is known");
+            if job["jobstatus"] != 0 {
+                break job;
+            }
+            assert!(began.elapsed() < PATIENCE, "a job did not end: {job}");
+            tokio::time::sleep(PAUSE).await;
+        };
+        if ended["jobstatus"] == 1 {
+            return Ok(ended["jobresult"].clone());
         }
-        let code = job["jobresultcode"].as_u64().and_then(|code| u16::try_from(code).ok());
+        let code = ended["jobresultcode"]
+            .as_u64()
+            .and_then(|code| u16::try_from(code).ok());
         Err(Refusal {
             code: code.expect("a code is a small number"),
             class: None,
-            text: job["jobresult"]["errortext"].as_str().unwrap_or_default().to_owned(),
+            text: ended["jobresult"]["errortext"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
         })
     }
 
@@ -141,7 +173,10 @@ impl Caller {
     /// # Panics
     /// Where the server refuses.
     pub async fn volume(&self, id: Uuid) -> Option<Value> {
-        let listed = self.call("listVolumes", &[("id", &id.to_string())]).await.expect("a list comes");
+        let listed = self
+            .call("listVolumes", &[("id", &id.to_string())])
+            .await
+            .expect("a list comes");
         listed["volume"].get(0).cloned()
     }
 }
@@ -149,7 +184,11 @@ impl Caller {
 impl Answer {
     async fn of(response: reqwest::Response) -> reqwest::Result<Self> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Self { status, headers, text: response.text().await? })
+        Ok(Self {
+            status,
+            headers,
+            text: response.text().await?,
+        })
     }
 
     /// The key of the envelope and what it holds.
@@ -159,7 +198,11 @@ impl Answer {
     #[must_use]
     pub fn envelope(&self) -> (String, Value) {
         let body: Value = serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {self:?}"));
-        let mut fields = body.as_object().expect("an envelope is an object").clone().into_iter();
+        let mut fields = body
+            .as_object()
+            .expect("an envelope is an object")
+            .clone()
+            .into_iter();
         let only = fields.next().expect("an envelope has a key");
         assert_eq!(fields.next(), None, "an envelope has one key");
         only
@@ -177,10 +220,22 @@ impl Answer {
         if self.status == 200 {
             return Ok(content);
         }
-        assert_eq!(content["errorcode"], self.status, "the status is the code of the error");
-        let class = content["cserrorcode"].as_u64().and_then(|class| u16::try_from(class).ok());
-        let text = content["errortext"].as_str().expect("an error has a text").to_owned();
-        Err(Refusal { code: self.status, class, text })
+        assert_eq!(
+            content["errorcode"], self.status,
+            "the status is the code of the error"
+        );
+        let class = content["cserrorcode"]
+            .as_u64()
+            .and_then(|class| u16::try_from(class).ok());
+        let text = content["errortext"]
+            .as_str()
+            .expect("an error has a text")
+            .to_owned();
+        Err(Refusal {
+            code: self.status,
+            class,
+            text,
+        })
     }
 }
 
@@ -196,6 +251,9 @@ fn encode(params: &Params) -> String {
             escaped
         })
     };
-    let pairs: Vec<_> = params.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
+    let pairs: Vec<_> = params
+        .iter()
+        .map(|(name, value)| format!("{}={}", escaped(name), escaped(value)))
+        .collect();
     pairs.join("&")
 }

@@ -103,10 +103,13 @@ async fn serve(cloud: Arc<Cloud>, incoming: Incoming, scissors: Scissors) -> Out
         }
         answer
     });
-    cloud.state().ledger.settle(number, Fate::Answered(answer.status));
-    if faults.has(|fault| matches!(fault, Fault::LoseAnswer)) {
+    let fate = if faults.has(|fault| matches!(fault, Fault::LoseAnswer)) {
         scissors.cut();
-    }
+        Fate::Unheard(answer.status)
+    } else {
+        Fate::Answered(answer.status)
+    };
+    cloud.state().ledger.settle(number, fate);
     if faults.has(|fault| matches!(fault, Fault::Garbled)) {
         return answer.garbled();
     }

@@ -59,8 +59,8 @@ fn allocate(cloud: &Cloud, call: &Call) -> Result<(Uuid, Option<Uuid>), Refusal>
     if snapshot.is_none() && params.required_id("zoneid")? != cloud.places.zone {
         return Err(unknown(params, "zoneid"));
     }
-    let account = owner(&state, call)?;
     let id = custom_id(&state, call)?.unwrap_or_else(Uuid::new_v4);
+    let account = owner(&state, call)?;
     state.volumes.insert(Volume {
         id,
         name: params
