@@ -2,6 +2,12 @@
 //!
 //! The transcript is `cloudstack_cs.golden`; `UPDATE_GOLDEN=1` writes it anew.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and tells what it skips"
+)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! The CloudStack of the tests does what is known of CloudStack: every command, every refusal, every fault.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "fake_cloudstack/attachments.rs"]
 mod attachments;
 #[path = "fake_cloudstack/cloud.rs"]
@@ -12,7 +14,11 @@ mod gate;
 mod jobs;
 #[path = "fake_cloudstack/loops.rs"]
 mod loops;
+#[path = "fake_cloudstack/program.rs"]
+mod program;
 #[path = "fake_cloudstack/strangers.rs"]
 mod strangers;
+#[path = "fake_cloudstack/turmoil.rs"]
+mod turmoil;
 #[path = "fake_cloudstack/volumes.rs"]
 mod volumes;

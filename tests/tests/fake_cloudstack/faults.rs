@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 use whole_system_tests::Chance;
 use whole_system_tests::cloudstack::{
-    Fate, Fault, Gate, Hold, JobState, Moment, Service, Violation, VolumeState,
+    Expiry, Fate, Fault, Gate, Hold, JobState, Moment, Service, Violation, VolumeState,
 };
 use whole_system_tests::wait_until;
 
@@ -420,4 +420,31 @@ async fn a_lost_answer_is_found_again_by_the_callers_job_id() {
         .unwrap_err();
     assert_eq!(cloud.user.outcome(&job).await.unwrap()["volume"]["id"], json!(id));
     assert!(Timestamp::now() > cloud.server.snapshot().jobs[0].created);
+}
+
+#[tokio::test]
+async fn a_delete_may_answer_late_and_expired_calls_may_be_taken() {
+    let cloud = Cloud::start().await;
+    let id = cloud.create("a").await;
+    let gate = Gate::default();
+    cloud
+        .server
+        .faults()
+        .next("deleteVolume", Fault::Slow(Hold::Until(gate.clone())));
+    let delete = cloud.user.signed("deleteVolume", &[("id", &id.to_string())]);
+    let answer = tokio::time::timeout(Duration::from_millis(100), cloud.user.post(&delete)).await;
+    assert!(answer.is_err(), "a time-out means unknown");
+    assert!(cloud.server.volume(id).unwrap().removed);
+    gate.open();
+
+    cloud.server.set_clock_ahead(SignedDuration::from_secs(120));
+    assert_eq!(
+        cloud.user.post(&create(&cloud, "expired")).await.unwrap().status,
+        401
+    );
+    cloud.server.change(|settings| settings.expiry = Expiry::Ignored);
+    assert_eq!(
+        cloud.user.post(&create(&cloud, "expired")).await.unwrap().status,
+        200
+    );
 }

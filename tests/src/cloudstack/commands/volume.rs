@@ -47,6 +47,9 @@ fn allocate(cloud: &Cloud, call: &Call) -> Result<(Uuid, Option<Uuid>), Refusal>
     let params = &call.params;
     let mut state = cloud.state();
     let snapshot = params.id("snapshotid")?;
+    let offering = params
+        .id("diskofferingid")?
+        .unwrap_or(cloud.places.custom_offering);
     let size = match snapshot {
         Some(id) => {
             let snapshot = state.snapshots.get(&id).filter(|snapshot| !snapshot.removed);
@@ -69,6 +72,7 @@ fn allocate(cloud: &Cloud, call: &Call) -> Result<(Uuid, Option<Uuid>), Refusal>
         account,
         is_root: false,
         state: VolumeState::Allocated,
+        offering: Some(offering),
         size,
         attachment: None,
         created: cloud.clock.now(),
