@@ -1,7 +1,7 @@
 //! A plain client for tests of the server itself: signs, sends, and shows what came back. It repeats and hides nothing.
 
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -11,10 +11,11 @@ use super::account::Credentials;
 use super::refusal::Refusal;
 use super::signature::signature;
 use super::wire::Params;
-use crate::wait_until;
 
 /// How long a job may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at it.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Calls with one pair of keys.
 #[derive(Debug, Clone)]
@@ -139,24 +140,28 @@ impl Caller {
     /// # Panics
     /// Where the job does not end.
     pub async fn outcome(&self, job: &str) -> Result<Value, Refusal> {
-        let ended = wait_until("the end of a job", PATIENCE, async || {
+        let began = Instant::now();
+        let ended = loop {
             let job = self
                 .call("queryAsyncJobResult", &[("jobid", job)])
                 .await
                 .expect("the job is known");
-            (job["jobstatus"] != 0).then_some(job)
-        });
-        let job = ended.await;
-        if job["jobstatus"] == 1 {
-            return Ok(job["jobresult"].clone());
+            if job["jobstatus"] != 0 {
+                break job;
+            }
+            assert!(began.elapsed() < PATIENCE, "a job did not end: {job}");
+            tokio::time::sleep(PAUSE).await;
+        };
+        if ended["jobstatus"] == 1 {
+            return Ok(ended["jobresult"].clone());
         }
-        let code = job["jobresultcode"]
+        let code = ended["jobresultcode"]
             .as_u64()
             .and_then(|code| u16::try_from(code).ok());
         Err(Refusal {
             code: code.expect("a code is a small number"),
             class: None,
-            text: job["jobresult"]["errortext"]
+            text: ended["jobresult"]["errortext"]
                 .as_str()
                 .unwrap_or_default()
                 .to_owned(),

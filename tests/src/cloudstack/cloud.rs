@@ -105,6 +105,7 @@ impl Cloud {
             account: vm.account,
             is_root: true,
             state: VolumeState::Ready,
+            offering: None,
             size: 8 * GIB,
             attachment: Some(Attachment {
                 vm: vm.id,

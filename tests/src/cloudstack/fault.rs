@@ -35,7 +35,7 @@ pub enum Fault {
     Maintenance,
     /// A list as it was before the last change.
     Stale,
-    /// The job waits, in its turn in the VM's queue.
+    /// The job waits, in its turn in the VM's queue; the answer of a command without a job does.
     Slow(Hold),
     /// The job fails with this code and text, before anything is done.
     FailInJob(u16, String),
@@ -171,6 +171,13 @@ impl Drawn {
     /// The first that `pick` knows.
     pub(super) fn find<T>(&self, pick: impl FnMut(&Fault) -> Option<T>) -> Option<T> {
         self.0.iter().find_map(pick)
+    }
+
+    pub(super) fn slowness(&self) -> Option<Hold> {
+        self.find(|fault| match fault {
+            Fault::Slow(hold) => Some(hold.clone()),
+            _ => None,
+        })
     }
 
     pub(super) fn has(&self, is: impl Fn(&Fault) -> bool) -> bool {

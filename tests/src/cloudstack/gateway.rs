@@ -16,7 +16,7 @@ use super::expiry;
 use super::fault::{Drawn, Fault};
 use super::ledger::{Fate, Received};
 use super::refusal::Refusal;
-use super::settings::Enforcement;
+use super::settings::{Enforcement, Expiry};
 use super::signature;
 use super::wire::{Params, xml};
 
@@ -103,10 +103,16 @@ async fn serve(cloud: Arc<Cloud>, incoming: Incoming, scissors: Scissors) -> Out
         }
         answer
     });
-    cloud.state().ledger.settle(number, Fate::Answered(answer.status));
-    if faults.has(|fault| matches!(fault, Fault::LoseAnswer)) {
-        scissors.cut();
+    if command.is_some_and(|command| command.kind == Kind::Change) {
+        slow_down(&faults).await;
     }
+    let fate = if faults.has(|fault| matches!(fault, Fault::LoseAnswer)) {
+        scissors.cut();
+        Fate::Unheard(answer.status)
+    } else {
+        Fate::Answered(answer.status)
+    };
+    cloud.state().ledger.settle(number, fate);
     if faults.has(|fault| matches!(fault, Fault::Garbled)) {
         return answer.garbled();
     }
@@ -132,6 +138,13 @@ async fn delay(faults: &Drawn) {
     });
     if let Some(delay) = delay {
         tokio::time::sleep(delay).await;
+    }
+}
+
+/// What answers when it is done has no job that could be slow: its answer is.
+async fn slow_down(faults: &Drawn) {
+    if let Some(hold) = faults.slowness() {
+        hold.wait().await;
     }
 }
 
@@ -191,7 +204,8 @@ fn authenticate<'a>(
     let mut state = cloud.state();
     let is_unlimited = state.settings.enforcement == Enforcement::PostAndTimestamps
         && params.get("signatureversion") != Some("3");
-    if incoming.has_session || is_unlimited || !expiry::is_in_time(params, cloud.clock.now()) {
+    let is_late = state.settings.expiry == Expiry::Honoured && !expiry::is_in_time(params, cloud.clock.now());
+    if incoming.has_session || is_unlimited || is_late {
         return Err(Refusal::unauthorised());
     }
     let key = params.get("apikey").ok_or_else(Refusal::unauthorised)?;

@@ -27,8 +27,10 @@ pub enum Fate {
     Open,
     /// It was lost and will never be taken.
     Lost,
-    /// It was answered with this status, whether or not the answer arrived.
+    /// It was answered with this status.
     Answered(u16),
+    /// It was taken, and its answer with this status was lost.
+    Unheard(u16),
 }
 
 /// A rule that the client broke.
@@ -52,7 +54,7 @@ pub enum Violation {
         /// The command that came before it had expired.
         second: String,
     },
-    /// The very same signed change, sent twice.
+    /// The very same signed change sent once more, without an answer to the first: a retry that its expiry does not know.
     SentTwice {
         /// The command.
         command: String,
@@ -116,12 +118,10 @@ impl Ledger {
                 command: command.clone(),
             });
         }
-        let signature = request.params.get("signature");
-        if signature.is_some()
-            && self
-                .received
-                .iter()
-                .any(|earlier| earlier.params.get("signature") == signature)
+        if self
+            .received
+            .iter()
+            .any(|earlier| is_in_doubt(earlier) && is_signed_alike(earlier, request))
         {
             self.violations.push(Violation::SentTwice {
                 command: command.clone(),
@@ -152,6 +152,15 @@ fn may_still_arrive(earlier: &Received, now: Timestamp) -> bool {
             .get("expires")
             .and_then(super::expiry::parse)
             .is_none_or(|expires| now <= expires)
+}
+
+fn is_in_doubt(earlier: &Received) -> bool {
+    !matches!(earlier.fate, Fate::Answered(_))
+}
+
+fn is_signed_alike(earlier: &Received, request: &Received) -> bool {
+    let signature = request.params.get("signature");
+    signature.is_some() && earlier.params.get("signature") == signature
 }
 
 /// The same call with the same job id of the caller's: whichever comes first, the other is refused.
@@ -222,13 +231,14 @@ mod tests {
         };
         assert_eq!(after(Fate::Lost, attach("j", "a"), attach("j", "b")), []);
         assert_eq!(after(Fate::Lost, attach("j", "a"), attach("k", "b")).len(), 1);
-        let again = after(Fate::Answered(200), attach("j", "a"), attach("j", "a"));
+        let again = after(Fate::Unheard(200), attach("j", "a"), attach("j", "a"));
         assert_eq!(
             again,
             [Violation::SentTwice {
                 command: "attachVolume".to_owned()
             }]
         );
+        assert_eq!(after(Fate::Answered(401), attach("j", "a"), attach("j", "a")), []);
     }
 
     #[test]

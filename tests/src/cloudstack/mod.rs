@@ -44,7 +44,7 @@ pub use job::{Job, JobState};
 pub use ledger::{Fate, Received, Violation};
 pub use refusal::Refusal;
 pub use server::{CloudStackServer, World};
-pub use settings::{Enforcement, JobIds, RateLimit, Service, Settings, Setup};
+pub use settings::{Enforcement, Expiry, JobIds, RateLimit, Service, Settings, Setup};
 pub use state::Snapshot;
 pub use stranger::Stranger;
 pub use volume::{Attachment, Volume, VolumeState};

@@ -37,6 +37,8 @@ pub struct Settings {
     pub job_ids: JobIds,
     /// `enforce.post.requests.and.timestamps`.
     pub enforcement: Enforcement,
+    /// Whether expired requests are refused.
+    pub expiry: Expiry,
     /// `api.throttling`; administrators are exempt.
     pub rate_limit: Option<RateLimit>,
     /// Whether new jobs are taken.
@@ -59,6 +61,15 @@ pub enum Enforcement {
     None,
     /// Changes must be posted, and everything signed must expire.
     PostAndTimestamps,
+}
+
+/// What `expires` is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// It is honoured.
+    Honoured,
+    /// It is not: no server is known to do that, and a client should not lose data to it either.
+    Ignored,
 }
 
 /// So many calls of an account in an interval.
@@ -102,6 +113,7 @@ impl Default for Settings {
             most_volumes: None,
             job_ids: JobIds::OfTheCaller,
             enforcement: Enforcement::None,
+            expiry: Expiry::Honoured,
             rate_limit: None,
             service: Service::Open,
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -11,14 +11,16 @@ use uuid::Uuid;
 use super::cloud::{Call, Cloud, Origin};
 use super::commands;
 use super::fault::{Drawn, Hold};
-use super::job::{Job, JobState};
+use super::job::JobState;
 use super::refusal::Refusal;
 use super::vm::Vm;
 use super::wire::Params;
-use crate::{Disk, Hypervisor, HypervisorError, wait_until};
+use crate::{Disk, Hypervisor, HypervisorError};
 
 /// How long a stranger waits for a job.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at it.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Acts as the owner of what it touches, without the keys of any client. Its calls are not in the ledger.
 #[derive(Debug, Clone)]
@@ -182,33 +184,23 @@ impl Stranger {
 
     /// The end of a job.
     async fn outcome(&self, job: Uuid) -> Result<Value, Refusal> {
-        let ended = wait_until("the end of a stranger's job", PATIENCE, async || {
-            self.cloud
-                .state()
-                .job(job)
-                .filter(|job| !job.is_pending())
-                .cloned()
-        });
-        match ended.await {
-            Job {
-                state: JobState::Failed { code, result },
-                ..
-            } => {
-                let text = result.as_ref().and_then(|result| result["errortext"].as_str());
-                Err(Refusal {
-                    code,
-                    class: None,
-                    text: text.unwrap_or("no result").to_owned(),
-                })
+        let began = Instant::now();
+        loop {
+            let state = self.cloud.state().job(job).map(|job| job.state.clone());
+            match state {
+                Some(JobState::Succeeded(result)) => return Ok(result),
+                Some(JobState::Failed { code, result }) => {
+                    let text = result.as_ref().and_then(|result| result["errortext"].as_str());
+                    return Err(Refusal {
+                        code,
+                        class: None,
+                        text: text.unwrap_or("no result").to_owned(),
+                    });
+                }
+                Some(JobState::Pending) | None => {}
             }
-            Job {
-                state: JobState::Succeeded(result),
-                ..
-            } => Ok(result),
-            Job {
-                state: JobState::Pending,
-                ..
-            } => unreachable!("it was seen to have ended"),
+            assert!(began.elapsed() < PATIENCE, "a stranger's job did not end");
+            tokio::time::sleep(PAUSE).await;
         }
     }
 

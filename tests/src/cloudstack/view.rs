@@ -33,12 +33,10 @@ pub(super) fn volume(cloud: &Cloud, state: &State, volume: &Volume, viewer: View
         "isextractable": true,
         "quiescevm": false,
         "supportsstoragesnapshot": false,
-        "diskofferingid": cloud.places.custom_offering,
-        "diskofferingname": "Custom",
-        "diskofferingdisplaytext": "Custom Disk",
         "tags": tags(volume.tags.iter(), volume.id, "Volume"),
     });
     put(&mut body, owner(cloud, state, volume.account));
+    put(&mut body, offering(cloud, volume));
     if let Some(attachment) = volume.attachment {
         put(
             &mut body,
@@ -62,6 +60,18 @@ pub(super) fn volume(cloud: &Cloud, state: &State, volume: &Volume, viewer: View
         put(&mut body, placement(cloud, volume));
     }
     body
+}
+
+fn offering(cloud: &Cloud, volume: &Volume) -> Value {
+    let Some(id) = volume.offering else {
+        return json!({});
+    };
+    let name = if id == cloud.places.custom_offering {
+        "Custom"
+    } else {
+        "Small"
+    };
+    json!({"diskofferingid": id, "diskofferingname": name, "diskofferingdisplaytext": format!("{name} Disk")})
 }
 
 /// What only administrators see.

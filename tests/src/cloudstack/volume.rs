@@ -71,6 +71,8 @@ pub struct Volume {
     pub is_root: bool,
     /// Its state.
     pub state: VolumeState,
+    /// Its disk offering; none for a root disk.
+    pub offering: Option<Uuid>,
     /// Its size in bytes.
     pub size: u64,
     /// The VM it is attached to: after the success of an attach, until the success of a detach.

@@ -42,11 +42,7 @@ impl Work {
     }
 
     async fn begin(&self, mut held: Option<OwnedMutexGuard<()>>) -> Result<Turn, Refusal> {
-        let slow = self.faults.find(|fault| match fault {
-            Fault::Slow(hold) => Some(hold.clone()),
-            _ => None,
-        });
-        if let Some(hold) = slow {
+        if let Some(hold) = self.faults.slowness() {
             hold.wait().await;
         }
         let judged = self.faults.find(|fault| match fault {

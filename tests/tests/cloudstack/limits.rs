@@ -30,7 +30,7 @@ async fn a_vm_that_is_full_is_said_to_be_full() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_that_is_used_up_makes_no_volume() {
-    let Some(mut site) = CloudSite::with(|setup| setup.settings.most_volumes = Some(1)).await else {
+    let Some(mut site) = CloudSite::with(|setup| setup.settings.most_volumes = Some(2)).await else {
         return;
     };
     site.daemon.start().await;

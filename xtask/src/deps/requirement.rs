@@ -96,6 +96,11 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     program("gzip", "compressed disks of OVA archives", &["gzip"]),
     program("tar", "OVA archives", &["tar"]),
     program("cmp", "comparing disks", &["diffutils"]),
+    program(
+        "cloudstack",
+        "an independent client to test our CloudStack with",
+        &["cs"],
+    ),
 ];
 
 #[cfg(test)]

@@ -47,6 +47,9 @@ fn allocate(cloud: &Cloud, call: &Call) -> Result<(Uuid, Option<Uuid>), Refusal>
     let params = &call.params;
     let mut state = cloud.state();
     let snapshot = params.id("snapshotid")?;
+    let offering = params
+        .id("diskofferingid")?
+        .unwrap_or(cloud.places.custom_offering);
     let size = match snapshot {
         Some(id) => {
             let snapshot = state.snapshots.get(&id).filter(|snapshot| !snapshot.removed);
@@ -59,8 +62,8 @@ fn allocate(cloud: &Cloud, call: &Call) -> Result<(Uuid, Option<Uuid>), Refusal>
     if snapshot.is_none() && params.required_id("zoneid")? != cloud.places.zone {
         return Err(unknown(params, "zoneid"));
     }
-    let account = owner(&state, call)?;
     let id = custom_id(&state, call)?.unwrap_or_else(Uuid::new_v4);
+    let account = owner(&state, call)?;
     state.volumes.insert(Volume {
         id,
         name: params
@@ -69,6 +72,7 @@ fn allocate(cloud: &Cloud, call: &Call) -> Result<(Uuid, Option<Uuid>), Refusal>
         account,
         is_root: false,
         state: VolumeState::Allocated,
+        offering: Some(offering),
         size,
         attachment: None,
         created: cloud.clock.now(),

@@ -48,7 +48,7 @@ struct Filter {
     state: Option<String>,
     kind: Option<String>,
     vm: Option<Uuid>,
-    is_here: bool,
+    offering: Option<Uuid>,
     tags: Vec<(String, Option<String>)>,
 }
 
@@ -69,7 +69,6 @@ impl Filter {
         if zone.is_some_and(|zone| zone != cloud.places.zone) {
             return Err(unknown(params, "zoneid"));
         }
-        let offering = params.id("diskofferingid")?;
         Ok(Self {
             scope: Scope::of(call, state)?,
             ids,
@@ -78,7 +77,7 @@ impl Filter {
             state: text("state"),
             kind: text("type"),
             vm,
-            is_here: offering.is_none_or(|offering| offering == cloud.places.custom_offering),
+            offering: params.id("diskofferingid")?,
             tags: params.tags(),
         })
     }
@@ -87,7 +86,7 @@ impl Filter {
         let kind = if volume.is_root { "root" } else { "datadisk" };
         let is = |wanted: &Option<String>, text: &str| wanted.as_ref().is_none_or(|wanted| wanted == text);
         !volume.removed
-            && self.is_here
+            && (self.offering.is_none() || self.offering == volume.offering)
             && self.scope.shows(volume.account)
             && (self.ids.is_empty() || self.ids.contains(&volume.id))
             && is(&self.name, &volume.name)
