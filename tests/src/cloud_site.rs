@@ -13,7 +13,7 @@ use crate::cloudstack::{CloudStackServer, Setup};
 use crate::{Appliance, LoopHypervisor, Unplug, wait_until};
 
 /// How long a request to the cloud may take to arrive in these tests, in seconds: what nobody knows is known after that.
-const EXPIRY: u32 = 10;
+const EXPIRY: u32 = 3;
 
 /// The site. Dropped, nothing of it is left.
 #[derive(Debug)]

@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::AppError;
 use crate::api::FindingSource;
 use crate::cloud::{CallObserver, Cloud, CloudStack, LocalCloud, LocalConfig, Metered, Retry, RetryPolicy};
-use crate::config::{Config, Devices, Provider};
+use crate::config::{Config, Devices, Provider, VolumeIdentity};
 use crate::device::{InventoryFeed, KernelIdentities, Watcher, WatcherConfig, WatcherStats};
 use crate::metrics::{Metrics, WatcherTotals};
 use crate::model::{OperationKind, OperationStatus};
-use crate::operation::{self, Observer, Operations, Settings};
+use crate::operation::{self, IdentityPolicy, Observer, Operations, Settings};
 use crate::reconcile::Reconciler;
 use crate::store::Store;
 
@@ -46,6 +46,7 @@ impl Parts {
             settings: Settings {
                 concurrency: config.operations.concurrency,
                 attach_timeout: config.operations.attach_timeout,
+                identity: identity_policy(config),
                 ..Settings::default()
             },
         };
@@ -92,6 +93,20 @@ async fn open_cloud(config: &Config) -> Result<Arc<dyn Cloud>, AppError> {
             let cloud = CloudStack::open(settings).await;
             Ok(Arc::new(cloud.map_err(failed("provider `cloudstack`"))?))
         }
+    }
+}
+
+/// What is taken for proof that a device is a volume's.
+fn identity_policy(config: &Config) -> IdentityPolicy {
+    match config.cloudstack.as_ref().map(|cloudstack| cloudstack.identity) {
+        Some(VolumeIdentity::Appearance) => {
+            tracing::warn!(
+                "`cloudstack.identity` is \"appearance\": disks without serials are told by having appeared alone; \
+                 attaches go one at a time"
+            );
+            IdentityPolicy::Appearance
+        }
+        Some(VolumeIdentity::Serial) | None => IdentityPolicy::Carried,
     }
 }
 

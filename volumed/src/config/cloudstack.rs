@@ -104,7 +104,7 @@ pub(super) fn read(reader: &mut Reader<'_>, is_used: bool) -> Option<Option<Clou
     let ca_file = reader.optional_path("cloudstack.ca_file");
     let poll = reader.number("cloudstack.poll_interval_ms", 2000, 20..=60_000);
     let request_timeout = reader.seconds("cloudstack.request_timeout_seconds", 60, 1..=600);
-    let expiry = reader.seconds("cloudstack.expiry_seconds", 60, 10..=600);
+    let expiry = reader.seconds("cloudstack.expiry_seconds", 60, 2..=600);
     let max_data_disks = reader.optional_number("cloudstack.max_data_disks", 1..=256);
     let max_clock_skew = reader.seconds("cloudstack.max_clock_skew_seconds", 30, 1..=600);
     if is_used {

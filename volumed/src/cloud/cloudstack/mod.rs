@@ -59,7 +59,8 @@ use crate::model::{Bytes, Check};
 
 /// Sizes are whole gibibytes.
 const SIZE_UNIT: Bytes = Bytes::GIB;
-/// What the clocks may drift apart between the measurement and the last moment of a signature, with room to spare.
+/// What the clocks may drift apart between the measurement and the last moment of a signature, with room to spare; not more
+/// than that again for one that is good for less.
 const CLOCK_MARGIN: Duration = Duration::from_secs(10);
 /// How long the server may be away when the daemon starts.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -139,7 +140,7 @@ impl Cloud for CloudStack {
             max_size: self.0.place.max_size,
             // Thick volumes on shared storage may hold what was there before.
             fresh_volumes_read_zero: false,
-            call_expiry: self.0.settings.expiry + CLOCK_MARGIN,
+            call_expiry: self.0.settings.expiry + CLOCK_MARGIN.min(self.0.settings.expiry),
         }
     }
 
