@@ -200,7 +200,8 @@ impl Shared {
         device
     }
 
-    /// A second request while one is pending is what QEMU refuses libvirt with.
+    /// A second request while one is pending is refused in the words that users of CloudStack report. QEMU 7.2 by itself
+    /// would take it, and wait on.
     fn claim_for_leaving(&self, number: u64) -> Result<(), HypervisorError> {
         let mut slots = self.slots.lock();
         let occupant = slots.iter().find(|(_, other)| other.number == number);
