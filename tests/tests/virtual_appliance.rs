@@ -9,10 +9,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::Value;
 use whole_system_tests::virtual_machine::{
-    DiskBus, MachineError, MachineSetup, NBD_PORT, PluggableDisk, VirtualMachine, is_bootable,
+    DiskBus, MachineError, MachineSetup, NBD_PORT, PluggableDisk, SLOTS, VirtualMachine, is_bootable,
 };
 use whole_system_tests::{Chance, Disk, Hypervisor, HypervisorError, wait_until, write_marker};
 
@@ -249,7 +250,7 @@ async fn virtio_disks_come_with_their_serials_and_letters_are_used_again() {
     hypervisor.unplug(&a, PATIENCE).await.unwrap();
     eprintln!("unplug: {:?}", began.elapsed());
     assert_eq!(names_of(&machine, &[B]).await, ["vdc"]);
-    assert_eq!(hypervisor.plugged().await, [b.clone()]);
+    assert_eq!(hypervisor.plugged().await, std::slice::from_ref(&b));
     assert_eq!(
         hypervisor.unplug(&a, PATIENCE).await,
         Err(HypervisorError::NotPlugged)
@@ -289,6 +290,38 @@ async fn scsi_disks_come_with_whole_serials_and_go() {
         names,
         "the letter is used again"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_fills_every_slot_and_leaves_it() {
+    let Some(machine) = booted(MachineSetup::default()).await else {
+        return;
+    };
+    let hypervisor = machine.hypervisor();
+    let serials: Vec<String> = (0..SLOTS).map(|number| format!("{number:020}")).collect();
+    let disks: Vec<Disk> = serials
+        .iter()
+        .map(|serial| disk(&machine, serial, serial))
+        .collect();
+    for plugged in join_all(disks.iter().map(|disk| hypervisor.plug(disk))).await {
+        plugged.unwrap();
+    }
+    let full = hypervisor.plug(&disk(&machine, A, "a")).await.unwrap_err();
+    assert_eq!(
+        full,
+        HypervisorError::Refused("No more available PCI slots".into())
+    );
+
+    let serials: Vec<&str> = serials.iter().map(String::as_str).collect();
+    let names = names_of(&machine, &serials).await;
+    assert!(
+        names.contains(&"vdaa".to_owned()),
+        "27 disks with the state's: {names:?}"
+    );
+
+    let pulled = join_all(disks.iter().map(|disk| hypervisor.unplug(disk, PATIENCE))).await;
+    assert!(pulled.iter().all(Result::is_ok), "{pulled:?}");
+    names_of(&machine, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -339,7 +372,11 @@ async fn a_paused_guest_lets_go_late() {
     let again = hypervisor.unplug(&a, short).await.unwrap_err().to_string();
     assert!(again.contains("'device_del'"), "{again}");
     assert!(again.ends_with("is already in the process of unplug"), "{again}");
-    assert_eq!(hypervisor.plugged().await, [a.clone()], "it is still there");
+    assert_eq!(
+        hypervisor.plugged().await,
+        std::slice::from_ref(&a),
+        "it is still there"
+    );
 
     machine.cont().await.unwrap();
     wait_until("the disk to go by itself", PATIENCE, async || {

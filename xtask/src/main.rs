@@ -101,7 +101,11 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Test(args) => test::run(args.install.consent(), &args.selection),
         Task::Demo(args) => demo::run(args.install.consent(), args.built),
         Task::Bench(BenchTask::Copy(args)) => bench::copy(&args),
-        Task::InstallDeps(args) => deps::ensure(args.consent()).map(|()| ExitCode::SUCCESS),
+        Task::InstallDeps(args) => {
+            deps::ensure(args.consent())?;
+            deps::kernel::ensure(args.consent())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Task::Snapshot { run_dir } => run::print_snapshot(&run_dir),
         Task::Sweep { run_dir } => run::sweep_after_end(&run_dir),
     }

@@ -124,11 +124,12 @@ impl QemuHypervisor {
         let mut changes = self.shared.changes.subscribe();
         let number = occupant.number;
         self.shared.claim_for_leaving(number)?;
-        let asked = qmp.execute("device_del", json!({"id": device_id(number)})).await;
-        if let Err(error) = asked {
-            self.shared.slots.lock().set_stage(number, Stage::Plugged);
-            return Err(error.into());
-        }
+        let shared = Arc::clone(&self.shared);
+        // Whoever asked may give up; it is known all the same whether the guest was asked.
+        let asking = tokio::spawn(async move { shared.ask_to_leave(&qmp, number).await });
+        asking
+            .await
+            .map_err(|error| HypervisorError::Refused(error.to_string()))??;
         let left = tokio::time::timeout(patience, async {
             while self.shared.slots.lock().holds(number) {
                 if changes.changed().await.is_err() {
@@ -144,11 +145,12 @@ impl QemuHypervisor {
         found.ok_or(HypervisorError::NotPlugged)
     }
 
-    /// The disks as QEMU is told of them on its command line.
+    /// The disks as QEMU is told of them on its command line; one that was on its way in has not arrived.
     pub(super) fn for_command_line(&self) -> Vec<(Value, Value)> {
         let slots = self.shared.slots.lock();
         slots
             .iter()
+            .filter(|(_, other)| other.stage != Stage::Arriving)
             .map(|(slot, other)| (backend(other), self.shared.device(slot, other)))
             .collect()
     }
@@ -182,6 +184,14 @@ impl Shared {
         added.map(drop)
     }
 
+    async fn ask_to_leave(&self, qmp: &Qmp, number: u64) -> Result<(), QmpError> {
+        let asked = qmp.execute("device_del", json!({"id": device_id(number)})).await;
+        if asked.is_err() {
+            self.slots.lock().set_stage(number, Stage::Plugged);
+        }
+        asked.map(drop)
+    }
+
     fn device(&self, slot: u8, occupant: &Occupant) -> Value {
         let number = occupant.number;
         let mut device = match self.bus {
@@ -200,7 +210,8 @@ impl Shared {
         device
     }
 
-    /// A second request while one is pending is what QEMU refuses libvirt with.
+    /// A second request while one is pending is refused in the words that users of CloudStack report. QEMU 7.2 by itself
+    /// would take it, and wait on.
     fn claim_for_leaving(&self, number: u64) -> Result<(), HypervisorError> {
         let mut slots = self.slots.lock();
         let occupant = slots.iter().find(|(_, other)| other.number == number);

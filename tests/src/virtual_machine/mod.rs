@@ -2,7 +2,8 @@
 //!
 //! The machine is an i440FX like those that CloudStack makes, emulated (TCG), so it runs everywhere and slowly: orders and
 //! counts in the guest are what a real one shows, durations are not. Disks come and go through [`QemuHypervisor`]. The
-//! guest's root is in its memory and new at each boot; `/var/lib/volumed` is a disk that stays.
+//! guest's root is in its memory and new at each boot; `/var/lib/volumed` is a disk that stays. The guest's network is
+//! QEMU's: the host's loopback is 10.0.2.2 for it, and what the host can reach outside, it can.
 //!
 //! One machine runs at a time, on a host: [`VirtualMachine::boot`] waits for its turn, also for one in the same process.
 
@@ -94,7 +95,7 @@ impl Default for MachineSetup {
 pub struct VirtualMachine {
     hardware: Hardware,
     hypervisor: QemuHypervisor,
-    /// `None` only between two starts.
+    /// `None` between two starts, and where the second one failed.
     emulator: Option<Arc<Emulator>>,
     boot_id: String,
     dir: TempDir,
@@ -161,7 +162,7 @@ impl VirtualMachine {
     fn emulator(&self) -> &Arc<Emulator> {
         self.emulator
             .as_ref()
-            .expect("between two starts nobody can call")
+            .expect("the machine was started; where that failed, only `power_cut` may follow")
     }
 
     fn guest(&self) -> Guest {
@@ -183,7 +184,7 @@ impl VirtualMachine {
     /// Whether QEMU lives. Where it died by itself, nothing that failed meanwhile says anything about what was under test.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.emulator().is_alive()
+        self.emulator.as_ref().is_some_and(|emulator| emulator.is_alive())
     }
 
     /// Has QEMU die as it does by its own bugs.

@@ -81,7 +81,7 @@ impl Qmp {
             Some(pending) => pending.insert(id, answer),
             None => return Err(QmpError::Gone),
         };
-        let line = json!({"execute": command, "arguments": arguments, "id": id}).to_string();
+        let line = json!({"execute": command, "arguments": arguments, "id": id}).to_string() + "\n";
         // Whoever writes half a line and is dropped would spoil the next command.
         let writer = Arc::clone(&self.writer);
         let written = tokio::spawn(async move {

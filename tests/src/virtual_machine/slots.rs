@@ -115,9 +115,10 @@ impl Slots {
         self.occupants.iter().map(|(slot, occupant)| (*slot, occupant))
     }
 
-    /// A machine that starts anew has every disk that it had; what the guest was asked for is forgotten.
+    /// A machine that starts anew has every disk that had arrived; what the guest was asked for is forgotten.
     pub(super) fn start_anew(&mut self) {
-        for occupant in self.occupants.values_mut() {
+        let leaving = |other: &&mut Occupant| other.stage == Stage::Leaving;
+        for occupant in self.occupants.values_mut().filter(leaving) {
             occupant.stage = Stage::Plugged;
         }
     }

@@ -1,5 +1,6 @@
 //! The system packages we need: looks for programs and headers, installs the packages that bring what is missing.
 
+pub(crate) mod kernel;
 mod requirement;
 
 use std::collections::BTreeSet;

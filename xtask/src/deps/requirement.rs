@@ -81,6 +81,17 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         "NBD client to test and measure against",
         &["libnbd-bin"],
     ),
+    program(
+        "qemu-system-x86_64",
+        "the virtual appliance",
+        &["qemu-system-x86"],
+    ),
+    program(
+        "busybox",
+        "programs in the virtual appliance",
+        &["busybox-static"],
+    ),
+    program("strip", "small programs in the virtual appliance", &["binutils"]),
     program("losetup", "loop devices", &["mount"]),
     program("mount", "looking into migrated volumes", &["mount"]),
     program("blockdev", "sizes of devices", &["util-linux"]),
