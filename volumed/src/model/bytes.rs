@@ -26,7 +26,7 @@ impl Bytes {
         let Some(unit) = power.checked_sub(1).and_then(|unit| UNITS.get(unit)) else {
             return self.to_string();
         };
-        let tenths = u128::from(self.0) * 10 >> (10 * power);
+        let tenths = (u128::from(self.0) * 10) >> (10 * power);
         format!("{}.{} {unit}", tenths / 10, tenths % 10)
     }
 

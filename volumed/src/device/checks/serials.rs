@@ -71,27 +71,29 @@ pub(super) fn distinct(inventory: &Inventory) -> Check {
                 .push(disk.node.display().to_string());
         }
     }
-    let twins = |serials: bool| {
-        let twins = nodes.iter().filter(|(identity, nodes)| {
-            nodes.len() > 1 && matches!(identity, Identity::Serial(_)) == serials
-        });
+    let twins = |of: fn(&Identity) -> bool| {
+        let twins = nodes
+            .iter()
+            .filter(|(identity, nodes)| nodes.len() > 1 && of(identity));
         twins
             .map(|(identity, nodes)| format!("{} are all `{identity}`", nodes.join(" and ")))
             .collect::<Vec<_>>()
             .join("; ")
     };
-    match (twins(true), twins(false)) {
-        (serials, _) if !serials.is_empty() => Check::failed(
+    let serials = twins(|identity| matches!(identity, Identity::Serial(_)));
+    let files = twins(|identity| matches!(identity, Identity::LoopBacking { .. }));
+    match (serials.is_empty(), files.is_empty()) {
+        (false, _) => Check::failed(
             NAME,
             serials,
             "detach all but the one that belongs here; two paths to one disk (multipath) are not supported",
         ),
-        (_, files) if !files.is_empty() => Check::warning(
+        (true, false) => Check::warning(
             NAME,
             files,
             "several loop devices are over one file; if it is a volume's, detach those that volumed did not make",
         ),
-        _ => Check::passed(NAME, "no two disks have one identity"),
+        (true, true) => Check::passed(NAME, "no two disks have one identity"),
     }
 }
 
