@@ -6,19 +6,8 @@ use std::fs;
 
 /// The arguments of the way through an export; `--exporter` last.
 fn via(bench: &Bench, exporter: &str) -> Vec<String> {
-    let dir = bench.appliance.dir();
-    let inside = |name: &str| dir.join(name).to_str().unwrap().to_owned();
-    let mut arguments = vec!["--via-nbd".to_owned(), "--nbd-listen".to_owned()];
-    arguments.push(bench.export_socket().to_str().unwrap().to_owned());
-    for (flag, name) in [
-        ("--nbd-server-config", "nbd/config-base"),
-        ("--nbd-server-exports", "nbd/export.d"),
-        ("--nbd-server-nodes", "nbd/nodes"),
-    ] {
-        arguments.extend([flag.to_owned(), inside(name)]);
-    }
-    fs::create_dir_all(dir.join("nbd")).unwrap();
-    arguments.extend(["--exporter".to_owned(), exporter.to_owned()]);
+    let mut arguments = vec!["--via-nbd".to_owned()];
+    arguments.extend(bench.served_by(exporter));
     arguments
 }
 
@@ -30,11 +19,7 @@ fn with<'a>(first: &[&'a str], rest: &'a [String]) -> Vec<&'a str> {
 
 /// No export is recorded as live.
 fn assert_no_live_export(bench: &Bench) {
-    let database = rusqlite::Connection::open(bench.appliance.dir().join("e.db")).unwrap();
-    let sql = "SELECT count(*), count(withdrawn_at) FROM nbd_exports";
-    let (all, withdrawn): (i64, i64) = database
-        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .unwrap();
+    let (all, withdrawn) = bench.recorded_exports();
     assert_eq!(all, withdrawn);
     assert!(all > 0, "it was recorded");
 }

@@ -68,30 +68,39 @@ impl Bench {
         self.appliance.dir().join("nbd.sock")
     }
 
-    /// Starts an engine on `sources` and further arguments; `name` tells several apart.
+    /// Starts an engine's copy of sources, with further arguments; `name` tells several apart.
     pub(crate) fn start(&self, name: &str, arguments: &[&str]) -> Running {
+        let dir = self.appliance.dir();
+        let scratch = dir.join("scratch").display().to_string();
+        let report = dir
+            .join(format!("engine-{name}/report.json"))
+            .display()
+            .to_string();
+        let buffer = BUFFER.to_string();
+        let mut all = vec!["--scratch-dir", &scratch, "--json-report", &report];
+        all.extend(arguments);
+        if !arguments.contains(&"--buffer") {
+            all.extend(["--buffer", &buffer]);
+        }
+        self.start_command(name, "copy", &all)
+    }
+
+    /// Starts an engine with a command and its arguments; `name` tells several apart.
+    pub(crate) fn start_command(&self, name: &str, command: &str, arguments: &[&str]) -> Running {
         let dir = self.appliance.dir().join(format!("engine-{name}"));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir(&dir).unwrap();
         let log = |file: &str| Stdio::from(fs::File::create(dir.join(file)).unwrap());
-        let mut command = Command::new(binary("migrate-engine"));
-        command
-            .arg("copy")
+        let mut engine = Command::new(binary("migrate-engine"));
+        let child = engine
+            .arg(command)
             .arg("--volumed-socket")
             .arg(&self.appliance.setup.socket)
             .arg("--database")
             .arg(self.appliance.dir().join("e.db"))
             .arg("--runtime-dir")
             .arg(self.runtime_dir())
-            .arg("--scratch-dir")
-            .arg(self.appliance.dir().join("scratch"))
-            .arg("--json-report")
-            .arg(dir.join("report.json"))
-            .args(arguments);
-        if !arguments.contains(&"--buffer") {
-            command.args(["--buffer", &BUFFER.to_string()]);
-        }
-        let child = command
+            .args(arguments)
             .env_remove("VOLUMED_SOCKET")
             .env_remove("VOLUMED_URL")
             .stdin(Stdio::null())
@@ -148,6 +157,34 @@ impl Bench {
         assert_eq!(self.appliance.loops(), Vec::<String>::new());
         assert_eq!(self.processes(), Vec::<String>::new());
         self.assert_no_files_left();
+    }
+
+    /// The arguments by which `exporter` serves on this place's own socket, with all of its files in this place.
+    pub(crate) fn served_by(&self, exporter: &str) -> Vec<String> {
+        let dir = self.appliance.dir();
+        let inside = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+        fs::create_dir_all(dir.join("nbd")).unwrap();
+        let pairs = [
+            ("--nbd-listen", "nbd.sock"),
+            ("--nbd-server-config", "nbd/config-base"),
+            ("--nbd-server-exports", "nbd/export.d"),
+            ("--nbd-server-nodes", "nbd/nodes"),
+        ];
+        let arguments = pairs
+            .into_iter()
+            .flat_map(|(flag, name)| [flag.to_owned(), inside(name)]);
+        arguments
+            .chain(["--exporter".to_owned(), exporter.to_owned()])
+            .collect()
+    }
+
+    /// How many exports are recorded, and how many of them as withdrawn.
+    pub(crate) fn recorded_exports(&self) -> (i64, i64) {
+        let database = rusqlite::Connection::open(self.appliance.dir().join("e.db")).unwrap();
+        let sql = "SELECT count(*), count(withdrawn_at) FROM nbd_exports";
+        database
+            .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
     }
 
     /// No file of an engine that has ended.
@@ -230,6 +267,11 @@ impl Running {
     /// What it said so far.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(self.dir.join("stderr")).unwrap()
+    }
+
+    /// What it printed so far.
+    pub(crate) fn printed(&self) -> String {
+        fs::read_to_string(self.dir.join("stdout")).unwrap()
     }
 
     /// Waits until it has said `words`.
