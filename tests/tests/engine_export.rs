@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "engine_copy/support.rs"]
-#[allow(dead_code, reason = "the tests of copies use the rest of it")]
 mod support;
 
 use std::fs::{self, File};
@@ -351,22 +350,93 @@ async fn an_export_ends_with_its_lease_and_the_others_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_dies_ends_its_exports() {
+async fn what_a_server_that_dies_served_is_published_again() {
+    let Some(bench) = Bench::started().await else {
+        return;
+    };
+    for exporter in BACKENDS {
+        let mut arguments = vec!["--attach", "--detach", "--json"];
+        let names = [format!("one-{exporter}"), format!("two-{exporter}")];
+        for name in &names {
+            bench.appliance.create(name, MIB).await;
+            arguments.push(name);
+        }
+        let mut export = start(&bench, "server", exporter, &arguments);
+        let uris: Vec<_> = lines(&mut export).await.iter().map(uri).collect();
+        let (there, back) = (bench.path("there"), bench.path("back"));
+        let bytes = noise(&there, MIB);
+        run("nbdcopy", ["--flush", there.to_str().unwrap(), &uris[1]]);
+        bench.kill_servers(exporter);
+        wait_until("both to be served again", PATIENCE, async || {
+            uris.iter().all(|uri| is_served(uri)).then_some(())
+        })
+        .await;
+        run("nbdcopy", [&uris[1], back.to_str().unwrap()]);
+        assert!(fs::read(&back).unwrap() == bytes, "it is another disk");
+        if exporter == "qemu-storage-daemon" {
+            // nbd-server's exports stand in its configuration: a new one has them without our help.
+            export.says("its NBD server had died; published again").await;
+        }
+        let ended = stop(export, Signal::TERM).await;
+        assert_eq!(ended.code, Some(0), "{ended:#?}");
+        assert_no_export_left(&bench).await;
+        bench.assert_nothing_left().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_server_can_take_the_place_of_a_dead_one_the_export_ends() {
     let Some(bench) = Bench::started().await else {
         return;
     };
     let volume = bench.appliance.create("web", MIB).await;
     let mut export = start(&bench, "server", BACKENDS[0], &["web", "--attach", "--json"]);
     only_uri(&mut export).await;
-    bench.kill_server("qemu-storage-daemon");
+    // Held while the place is taken, so that it cannot be quicker.
+    export.signal(Signal::STOP);
+    bench.kill_servers(BACKENDS[0]);
+    let socket = bench.appliance.dir().join("nbd.sock");
+    fs::remove_file(&socket).unwrap();
+    fs::create_dir_all(socket.join("in the way")).unwrap();
+    export.signal(Signal::CONT);
     let ended = export.ended().await;
     assert_eq!(ended.code, Some(1), "{ended:#?}");
-    assert!(
-        ended.stderr.contains("the NBD server no longer serves it"),
-        "{ended:#?}"
+    let words = format!(
+        "error: the export of volume {} has ended: its NBD server died",
+        volume.id
     );
+    assert!(ended.stderr.contains(&words), "{ended:#?}");
     assert_no_export_left(&bench).await;
     bench.appliance.detach(volume.id).await;
+    bench.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_is_killed_and_started_again_ends_no_export() {
+    let Some(mut bench) = Bench::started().await else {
+        return;
+    };
+    bench.appliance.create("web", MIB).await;
+    let mut export = start(
+        &bench,
+        "daemon",
+        BACKENDS[0],
+        &["web", "--attach", "--detach", "--json"],
+    );
+    let uri = only_uri(&mut export).await;
+    bench.appliance.kill().await;
+    let (there, back) = (bench.path("there"), bench.path("back"));
+    let bytes = noise(&there, MIB);
+    run("nbdcopy", ["--flush", there.to_str().unwrap(), &uri]);
+    bench.appliance.start().await;
+    run("nbdcopy", [&uri, back.to_str().unwrap()]);
+    assert!(
+        fs::read(&back).unwrap() == bytes,
+        "{uri} does not give back what was written"
+    );
+    let ended = stop(export, Signal::TERM).await;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    bench.assert_nothing_left().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -136,13 +136,20 @@ pub enum PipelineError {
     /// Nobody can be told where the exports are.
     #[error("cannot print where the exports are")]
     Untold(#[source] std::io::Error),
-    /// An export ended before it was told to.
-    #[error("the export of volume {volume} has ended: {why}")]
-    ExportLost {
+    /// The daemon no longer believes that the device of an export is ours.
+    #[error("the export of volume {volume} has ended: the daemon ended its lease")]
+    LeaseOfExportLost {
         /// The volume.
         volume: VolumeId,
-        /// What became of it.
-        why: &'static str,
+    },
+    /// The server of an export died, and no other could take its place.
+    #[error("the export of volume {volume} has ended: its NBD server died")]
+    ServerLost {
+        /// The volume.
+        volume: VolumeId,
+        /// Why it could not be published again.
+        #[source]
+        source: ExportFailure,
     },
     /// The engine's records failed.
     #[error(transparent)]
@@ -187,7 +194,10 @@ impl PipelineError {
                 Some(format!("say which by its id: {}", ids.join(", ")))
             }
             Self::NotAttached { .. } => Some("--attach attaches it".to_owned()),
-            Self::ExportLost { .. } => Some("the daemon's log says more; start the export again".to_owned()),
+            Self::LeaseOfExportLost { .. } => {
+                Some("the daemon's log says more; `volumectl leases` tells who has the volume now".to_owned())
+            }
+            Self::ServerLost { source, .. } => source.hint(),
             Self::Occupied { .. } => Some("--overwrite writes over it".to_owned()),
             Self::Transfer { source, .. } if is_of_target(source) => Some(
                 "is there room left where the volume is stored? The kernel's log (`dmesg`) may tell more"

@@ -4,14 +4,14 @@
 //! selected ─► attached? ─► leased, opened, proven ─► recorded ─► published ─► … ─► withdrawn ─► released ─► detached?
 //! ```
 //!
-//! All are published or none. From then on each ends for itself: one whose lease is lost, or whose server has died, ends
-//! at once, and the others stay.
+//! All are published or none. From then on each is for itself: one whose lease is lost ends at once, one whose server has
+//! died is published again, for the descriptor of its device is still held.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 use volume_client::client::VolumeFilter;
 use volume_client::types::{Cursor, ErrorCode, LeasePurpose, Volume, VolumeId, VolumeState};
 use volume_client::{ClientError, OpenedDevice, VolumedClient};
@@ -73,6 +73,20 @@ struct Standing {
     attachment: Attachment,
     device: OpenedDevice,
     publication: Publication,
+}
+
+/// What happens to an export that nobody asked for.
+enum News {
+    LeaseLost(VolumeId),
+    NotServed(VolumeId),
+}
+
+impl News {
+    fn volume(&self) -> VolumeId {
+        match self {
+            Self::LeaseLost(volume) | Self::NotServed(volume) => *volume,
+        }
+    }
 }
 
 impl Publisher {
@@ -253,21 +267,30 @@ impl Publisher {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut first: Option<PipelineError> = None;
         while !standing.is_empty() {
-            let (volume, why) = tokio::select! {
+            let news = tokio::select! {
                 () = stopped(&self.cancel) => break,
-                Some(Ok(id)) = lost.join_next() => (id, "the daemon ended its lease"),
-                _ = look.tick() => match not_served(standing, exports).await {
-                    Some(id) => (id, "the NBD server no longer serves it"),
-                    None => continue,
-                },
+                Some(Ok(id)) = lost.join_next() => News::LeaseLost(id),
+                id = not_served(standing, exports, &mut look) => News::NotServed(id),
             };
-            let Some(at) = standing.iter().position(|export| export.volume == volume) else {
+            let Some(at) = standing.iter().position(|export| export.volume == news.volume()) else {
                 continue;
             };
-            let error = PipelineError::ExportLost { volume, why };
+            let error = match news {
+                News::LeaseLost(volume) => PipelineError::LeaseOfExportLost { volume },
+                News::NotServed(volume) => match exports.publish(&standing[at].device).await {
+                    Ok(_) => {
+                        audience.say(&format!(
+                            "volume {volume}: its NBD server had died; published again"
+                        ));
+                        continue;
+                    }
+                    Err(source) => PipelineError::ServerLost { volume, source },
+                },
+            };
             audience.say(&error.to_string());
             // Whoever has the volume next is not to be disturbed: it stays as it is.
             let export = standing.remove(at);
+            let volume = export.volume;
             if let Err(left) = self.end(export, exports, Afterwards::StayAttached).await {
                 audience.say(&format!("volume {volume}: {left}"));
             }
@@ -338,14 +361,16 @@ fn selection(wanted: &str, found: &[Volume]) -> PipelineError {
     }
 }
 
-/// An export that its server surely does not serve any more.
-async fn not_served(standing: &[Standing], exports: &Exports) -> Option<VolumeId> {
-    for export in standing {
-        match exports.serves(&export.publication.name).await {
-            Ok(true) => {}
-            Ok(false) => return Some(export.volume),
-            Err(error) => tracing::warn!(%error, "cannot tell whether an export is served"),
+/// Returns an export that its server surely does not serve any more, once there is one.
+async fn not_served(standing: &[Standing], exports: &Exports, look: &mut Interval) -> VolumeId {
+    loop {
+        look.tick().await;
+        for export in standing {
+            match exports.serves(&export.publication.name).await {
+                Ok(true) => {}
+                Ok(false) => return export.volume,
+                Err(error) => tracing::warn!(%error, "cannot tell whether an export is served"),
+            }
         }
     }
-    None
 }

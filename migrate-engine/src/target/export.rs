@@ -131,7 +131,7 @@ impl Exports {
     }
 
     /// Publishes an opened device as `migration-vol-{volume_id}`. Only the proven descriptor is served; a handshake has
-    /// confirmed name and size when this returns, with where it is.
+    /// confirmed name and size when this returns, with where it is. Repeating it mends what a server that died has lost.
     ///
     /// # Errors
     /// Where the server refuses; nothing stays published then.
@@ -165,15 +165,15 @@ impl Exports {
         Ok(published.endpoint.uri())
     }
 
-    /// Whether the server lives and still serves this export.
+    /// Whether the server lives and serves this export, as far as a handshake tells.
     ///
     /// # Errors
     /// Where that cannot be told now.
     pub async fn serves(&self, name: &ExportName) -> Result<bool, ExportFailure> {
         let asked = async {
             match self.exporter.health().await? {
-                Health::Stopped => Ok(false),
-                _ => Ok(self.exporter.list().await?.contains(name)),
+                Health::Stopped | Health::Degraded { .. } => Ok(false),
+                Health::Serving { .. } => Ok(self.exporter.list().await?.contains(name)),
             }
         };
         asked.await.map_err(|source: ExportError| ExportFailure::Server {

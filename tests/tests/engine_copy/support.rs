@@ -1,5 +1,7 @@
 //! The engine beside a daemon of its own: started, watched, stopped, killed; and that nothing is left.
 
+#![allow(dead_code, reason = "each test file uses a part of this")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -61,11 +63,6 @@ impl Bench {
     /// The engines' runtime directory.
     pub(crate) fn runtime_dir(&self) -> PathBuf {
         self.appliance.dir().join("r")
-    }
-
-    /// The socket of exports.
-    pub(crate) fn export_socket(&self) -> PathBuf {
-        self.appliance.dir().join("nbd.sock")
     }
 
     /// Starts an engine's copy of sources, with further arguments; `name` tells several apart.
@@ -230,6 +227,18 @@ impl Bench {
             .collect()
     }
 
+    /// Sends SIGKILL to the server whose command line has `word`, and to all of its children.
+    pub(crate) fn kill_servers(&self, word: &str) {
+        let servers = self.processes();
+        let servers: Vec<_> = servers.iter().filter(|words| words.contains(word)).collect();
+        assert!(!servers.is_empty(), "no {word}");
+        for server in servers {
+            let id: i32 = server.split(' ').next().unwrap().parse().unwrap();
+            // A child may have ended by itself.
+            let _ = kill_process(Pid::from_raw(id).unwrap(), Signal::KILL);
+        }
+    }
+
     /// Sends SIGKILL to the server whose command line has `word`.
     pub(crate) fn kill_server(&self, word: &str) {
         let servers = self.processes();
@@ -255,6 +264,19 @@ impl Bench {
             found[expected.len()..].iter().all(|byte| *byte == 0),
             "the tail is not zero"
         );
+    }
+}
+
+impl Drop for Bench {
+    /// Servers outlive who started them, and would outlive a test that fails.
+    fn drop(&mut self) {
+        for server in self.processes() {
+            let id = server
+                .split(' ')
+                .next()
+                .and_then(|id| Pid::from_raw(id.parse().ok()?));
+            let _ = id.map(|id| kill_process(id, Signal::KILL));
+        }
     }
 }
 
