@@ -10,6 +10,8 @@ mod place;
 mod publication;
 mod publisher;
 mod route;
+mod selection;
+mod vigil;
 
 pub use error::PipelineError;
 pub use leftovers::clean_up_after;

@@ -8,23 +8,16 @@
 //! died is published again, for the descriptor of its device is still held.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior};
-use volume_client::client::VolumeFilter;
-use volume_client::types::{Cursor, ErrorCode, LeasePurpose, Volume, VolumeId, VolumeState};
+use volume_client::types::{LeasePurpose, Volume, VolumeId, VolumeState};
 use volume_client::{ClientError, OpenedDevice, VolumedClient};
 
 use super::PipelineError;
 use super::publication::{Publication, Records};
 use crate::block::Cancel;
-use crate::config::{Afterwards, PublishSettings, Unattached};
+use crate::config::{Afterwards, PublishSettings};
 use crate::store::{Attachment, Run, Store};
-use crate::target::{self, Exports, Subject, TargetError, Volumes, stopped};
-
-/// How often the server is asked whether it still serves: a server that dies tells nobody.
-const LOOK: Duration = Duration::from_secs(2);
+use crate::target::{self, Exports, Subject, TargetError, Volumes};
 
 /// What exports are published with.
 pub struct Publisher {
@@ -68,25 +61,11 @@ pub trait Audience: Send + Sync {
 }
 
 /// One export that stands.
-struct Standing {
-    volume: VolumeId,
+pub(super) struct Standing {
+    pub(super) volume: VolumeId,
     attachment: Attachment,
-    device: OpenedDevice,
-    publication: Publication,
-}
-
-/// What happens to an export that nobody asked for.
-enum News {
-    LeaseLost(VolumeId),
-    NotServed(VolumeId),
-}
-
-impl News {
-    fn volume(&self) -> VolumeId {
-        match self {
-            Self::LeaseLost(volume) | Self::NotServed(volume) => *volume,
-        }
-    }
+    pub(super) device: OpenedDevice,
+    pub(super) publication: Publication,
 }
 
 impl Publisher {
@@ -104,62 +83,23 @@ impl Publisher {
             Ok(()) => self.watch_over(&mut standing, &exports, audience).await,
             Err(_) => Ok(()),
         };
-        let mut ended = Ok(());
+        let mut ended: Result<(), PipelineError> = Ok(());
         for export in standing {
             let after = match (&begun, export.attachment) {
                 (Ok(()), _) => self.settings.afterwards,
                 (Err(_), Attachment::Ours) => Afterwards::Detach,
                 (Err(_), Attachment::Theirs) => Afterwards::StayAttached,
             };
-            ended = ended.and(self.end(export, &exports, after).await);
+            let volume = export.volume;
+            if let Err(error) = self.end(export, &exports, after).await {
+                audience.say(&format!("volume {volume}: {error}"));
+                ended = ended.and(Err(error));
+            }
         }
         if let Err(error) = exports.stop_if_idle().await {
             tracing::warn!(%error, "the NBD server goes on");
         }
         begun.and(served).and(ended)
-    }
-
-    /// The volumes that are meant, each once. All that can be refused is refused here, before anything is changed.
-    async fn select(&self, wanted: &[String]) -> Result<Vec<Volume>, PipelineError> {
-        let mut volumes: Vec<Volume> = Vec::new();
-        for text in wanted {
-            let volume = self.find(text).await?;
-            match (volume.state, self.settings.unattached) {
-                (VolumeState::InUse, _) | (VolumeState::Available, Unattached::Attach) => {}
-                (VolumeState::Available, Unattached::Refuse) => {
-                    return Err(PipelineError::NotAttached { volume: volume.id });
-                }
-                (state, _) => {
-                    return Err(PipelineError::Unpublishable {
-                        volume: volume.id,
-                        state,
-                    });
-                }
-            }
-            if volumes.iter().all(|other| other.id != volume.id) {
-                volumes.push(volume);
-            }
-        }
-        Ok(volumes)
-    }
-
-    async fn find(&self, wanted: &str) -> Result<Volume, PipelineError> {
-        if let Ok(id) = wanted.parse::<VolumeId>() {
-            return match self.client.volume(id).await {
-                Err(error) if error.code() == Some(ErrorCode::VolumeNotFound) => Err(selection(wanted, &[])),
-                found => found.map_err(PipelineError::Daemon),
-            };
-        }
-        let filter = VolumeFilter {
-            name: Some(wanted.to_owned()),
-            ..VolumeFilter::default()
-        };
-        let found = self.client.list_volumes(&filter, &Cursor::default()).await;
-        let mut found = found.map_err(PipelineError::Daemon)?.items;
-        match found.len() {
-            1 => Ok(found.remove(0)),
-            _ => Err(selection(wanted, &found)),
-        }
     }
 
     async fn begin_all(
@@ -245,63 +185,14 @@ impl Publisher {
         }
     }
 
-    /// Returns when the work is cancelled, or when no export stands any more.
-    ///
-    /// # Errors
-    /// Why the first one ended that was not told to; it and those after it are given back already.
-    async fn watch_over(
-        &self,
-        standing: &mut Vec<Standing>,
-        exports: &Exports,
-        audience: &dyn Audience,
-    ) -> Result<(), PipelineError> {
-        let mut lost = JoinSet::new();
-        for export in standing.iter() {
-            let (id, waiting) = (export.volume, export.device.wait_lost());
-            lost.spawn(async move {
-                waiting.await;
-                id
-            });
-        }
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut first: Option<PipelineError> = None;
-        while !standing.is_empty() {
-            let news = tokio::select! {
-                () = stopped(&self.cancel) => break,
-                Some(Ok(id)) = lost.join_next() => News::LeaseLost(id),
-                id = not_served(standing, exports, &mut look) => News::NotServed(id),
-            };
-            let Some(at) = standing.iter().position(|export| export.volume == news.volume()) else {
-                continue;
-            };
-            let error = match news {
-                News::LeaseLost(volume) => PipelineError::LeaseOfExportLost { volume },
-                News::NotServed(volume) => match exports.publish(&standing[at].device).await {
-                    Ok(_) => {
-                        audience.say(&format!(
-                            "volume {volume}: its NBD server had died; published again"
-                        ));
-                        continue;
-                    }
-                    Err(source) => PipelineError::ServerLost { volume, source },
-                },
-            };
-            audience.say(&error.to_string());
-            // Whoever has the volume next is not to be disturbed: it stays as it is.
-            let export = standing.remove(at);
-            let volume = export.volume;
-            if let Err(left) = self.end(export, exports, Afterwards::StayAttached).await {
-                audience.say(&format!("volume {volume}: {left}"));
-            }
-            first.get_or_insert(error);
-        }
-        first.map_or(Ok(()), Err)
-    }
-
     /// Withdraws an export, closes its device and releases the lease, in that order; each is done even if the one before
     /// failed. Then detaches the volume, where it is to be.
-    async fn end(&self, export: Standing, exports: &Exports, after: Afterwards) -> Result<(), PipelineError> {
+    pub(super) async fn end(
+        &self,
+        export: Standing,
+        exports: &Exports,
+        after: Afterwards,
+    ) -> Result<(), PipelineError> {
         let Standing {
             volume,
             device,
@@ -350,27 +241,6 @@ impl Standing {
             volume: self.volume,
             size: device.size_bytes,
             device_path: device.device_path.clone(),
-        }
-    }
-}
-
-fn selection(wanted: &str, found: &[Volume]) -> PipelineError {
-    PipelineError::Selection {
-        wanted: wanted.to_owned(),
-        ids: found.iter().map(|volume| volume.id).collect(),
-    }
-}
-
-/// Returns an export that its server surely does not serve any more, once there is one.
-async fn not_served(standing: &[Standing], exports: &Exports, look: &mut Interval) -> VolumeId {
-    loop {
-        look.tick().await;
-        for export in standing {
-            match exports.serves(&export.publication.name).await {
-                Ok(true) => {}
-                Ok(false) => return export.volume,
-                Err(error) => tracing::warn!(%error, "cannot tell whether an export is served"),
-            }
         }
     }
 }
