@@ -27,6 +27,7 @@ const VOLUMED: Layers = Layers {
         "auth",
         "operation",
         "reconcile",
+        "doctor",
         "api",
         "app",
         "cli",

@@ -15,8 +15,11 @@ pub mod store;
 pub mod auth;
 pub mod operation;
 
-pub mod api;
 pub mod reconcile;
+
+pub mod doctor;
+
+pub mod api;
 
 pub mod app;
 pub mod cli;

@@ -20,11 +20,26 @@ use serde_json::{Value, json};
 use support::{Place, Running, VM};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use volumed::api::{self, Api, openapi};
+use volume_client::types::{CheckArea, CheckStatus, DoctorReport};
+use volumed::api::{self, Api, DoctorSource, openapi};
+use volumed::doctor::Doctor;
 use volumed::metrics::Metrics;
 use volumed::model::{Bytes, VolumeId};
 use volumed::store::StoreError;
 use volumed::store::volumes::{NewRow, insert};
+
+/// Examines as the daemon does.
+fn examiner(place: &Place, running: &Running) -> DoctorSource {
+    let doctor = Doctor {
+        cloud: Arc::clone(&place.cloud),
+        feed: running.feed.clone(),
+        database: place.dir.path().join("volumed.db"),
+    };
+    Arc::new(move || {
+        let doctor = doctor.clone();
+        Box::pin(async move { doctor.examine().await })
+    })
+}
 
 /// A daemon's API without a socket.
 struct Daemon {
@@ -44,6 +59,7 @@ impl Daemon {
             operations: running.operations.clone(),
             metrics: Metrics::new(),
             findings: Arc::new(Vec::new),
+            doctor: examiner(&place, &running),
             stopping: stopping.clone(),
             started_at: Timestamp::now(),
         };
@@ -548,4 +564,52 @@ async fn the_daemon_tells_how_it_stands() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem}");
     assert_eq!(problem["code"], "not_ready");
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_examination_covers_every_area_and_changes_nothing() {
+    let Some(daemon) = Daemon::start().await else {
+        return;
+    };
+    let (_, before) = daemon.ask("GET", "/api/v1/status", None, Value::Null).await;
+    let (status, report) = daemon.ask("GET", "/api/v1/doctor", None, Value::Null).await;
+    assert_eq!(status, StatusCode::OK);
+    let report: DoctorReport = serde_json::from_value(report).unwrap();
+    let has = |area: CheckArea, name: &str| {
+        let mut checks = report.checks.iter();
+        let found = checks.find(|check| check.area == area && check.name == name);
+        found
+            .unwrap_or_else(|| panic!("no check `{name}` of {area:?} in {report:#?}"))
+            .clone()
+    };
+    for name in ["store", "cloud", "watcher", "recovery"] {
+        let check = has(CheckArea::Daemon, name);
+        assert_eq!(check.status, CheckStatus::Passed, "{check:?}");
+    }
+    for name in ["loop devices", "root"] {
+        let check = has(CheckArea::Cloud, name);
+        assert_eq!(check.status, CheckStatus::Passed, "{check:?}");
+    }
+    for name in [
+        "device events",
+        "device scans",
+        "serial twins",
+        "udev links",
+        "udevd",
+        "diskseq",
+    ] {
+        has(CheckArea::Devices, name);
+    }
+    for name in ["privileges", "clock", "free space"] {
+        has(CheckArea::Host, name);
+    }
+    for check in &report.checks {
+        assert_eq!(
+            check.advice.is_some(),
+            check.status != CheckStatus::Passed,
+            "{check:?}"
+        );
+    }
+    let (_, after) = daemon.ask("GET", "/api/v1/status", None, Value::Null).await;
+    assert_eq!(before["counts"], after["counts"]);
 }

@@ -1,7 +1,8 @@
-//! The life of one `migrate-engine copy`: signals, progress, report.
+//! The life of one `migrate-engine copy` or `export`: signals, progress, report.
 
 mod human;
 mod progress;
+mod publish;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -15,6 +16,7 @@ use crate::model::{CopyReport, Outcome};
 use crate::pipeline::Copier;
 
 pub use progress::Show;
+pub use publish::{Form, publish};
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,11 +66,12 @@ pub fn report_failure(spec: &str, error: &anyhow::Error, json: Option<&Path>) ->
     write_json(path, &report)
 }
 
-/// The first signal stops the copy in good order; the next ones change nothing: giving back is bounded by itself.
+/// The first signal stops the work in good order, and `saying` is said; the next ones change nothing: giving back is
+/// bounded by itself.
 ///
 /// # Errors
 /// Where signals cannot be listened to.
-pub fn stop_on_signals(cancel: &Cancel) -> anyhow::Result<()> {
+pub fn stop_on_signals(cancel: &Cancel, saying: &'static str) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let cancel = cancel.clone();
@@ -79,7 +82,7 @@ pub fn stop_on_signals(cancel: &Cancel) -> anyhow::Result<()> {
                 _ = terminate.recv() => {}
             }
             if !cancel.is_cancelled() {
-                human::say("stopping: what was attached is given back");
+                human::say(saying);
             }
             cancel.cancel();
         }

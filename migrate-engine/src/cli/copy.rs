@@ -2,20 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory as _, ValueEnum};
-use nbd_export::NbdAddress;
-use volume_client::VolumedClient;
+use clap::{Args, CommandFactory as _};
 
 use super::Cli;
+use super::daemon::Daemon;
+use super::server::Server;
 use crate::app::{self, Ending};
 use crate::block::Cancel;
-use crate::config::{
-    Afterwards, CopySettings, Existing, ExportBackend, ExportSettings, NbdServerFiles, Verification,
-    parse_listen,
-};
+use crate::config::{Afterwards, CopySettings, Existing, Verification};
 use crate::model::{Route, Size};
 use crate::pipeline::{Copier, clean_up_after};
 use crate::source::{Backing, Format, ManifestCheck, Options};
@@ -33,17 +29,8 @@ pub(super) struct Arguments {
     /// Images (raw, qcow2, vmdk, vhd, vhdx), OVA or OVF packages, or NBD addresses (`nbd://…`, `nbd+unix://…`).
     #[arg(required = true)]
     sources: Vec<String>,
-    /// The daemon's Unix socket.
-    #[arg(
-        long,
-        env = "VOLUMED_SOCKET",
-        value_name = "PATH",
-        conflicts_with = "volumed_url"
-    )]
-    volumed_socket: Option<PathBuf>,
-    /// The daemon's address on loopback.
-    #[arg(long, env = "VOLUMED_URL", value_name = "URL")]
-    volumed_url: Option<String>,
+    #[command(flatten)]
+    daemon: Daemon,
     /// The name that the machine is known by, where it is not to be the source's own.
     #[arg(long, value_name = "NAME", value_parser = machine_name)]
     vm: Option<String>,
@@ -56,24 +43,8 @@ pub(super) struct Arguments {
     /// Send the bytes through the volume's published NBD export, as a worker far away does.
     #[arg(long)]
     via_nbd: bool,
-    /// Who serves the export.
-    #[arg(long, value_enum, default_value = "qemu-storage-daemon")]
-    exporter: Backend,
-    /// Where the export is served: `HOST:PORT`, or the path of a Unix socket. Shared by all exports.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10809", value_parser = parse_listen)]
-    nbd_listen: NbdAddress,
-    /// The main configuration of nbd-server: the appliance's own, or written where there is none.
-    #[arg(long, value_name = "PATH", default_value = "/etc/nbd-server/config-base")]
-    nbd_server_config: PathBuf,
-    /// The folder of nbd-server's exports, one file each; included by its main configuration.
-    #[arg(long, value_name = "DIR", default_value = "/etc/nbd-server/export.d")]
-    nbd_server_exports: PathBuf,
-    /// The folder of the device nodes that nbd-server opens; not on a file system mounted `nodev`.
-    #[arg(long, value_name = "DIR", default_value = "/dev/nbd-export")]
-    nbd_server_nodes: PathBuf,
-    /// Where sockets, locks and logs are kept. Engines that share it share the NBD server, and clean up after each other.
-    #[arg(long, value_name = "DIR", default_value = "/run/migrate-engine")]
-    runtime_dir: PathBuf,
+    #[command(flatten)]
+    server: Server,
     /// Where compressed disks of packages are unpacked.
     #[arg(long, value_name = "DIR")]
     scratch_dir: Option<PathBuf>,
@@ -105,20 +76,9 @@ pub(super) struct Arguments {
     /// Connections and threads per disk.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
-    /// How long an operation of the daemon is waited for.
-    #[arg(long, value_name = "SECONDS", default_value_t = 150)]
-    operation_timeout: u64,
     /// Also write the report as JSON; with several sources, `-1`, `-2`, … is added to the name.
     #[arg(long, value_name = "FILE")]
     json_report: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Backend {
-    /// Direct I/O, live add and remove.
-    QemuStorageDaemon,
-    /// Debian's nbd-server.
-    NbdServer,
 }
 
 impl Arguments {
@@ -154,12 +114,12 @@ impl Arguments {
 
     async fn copier(&self) -> anyhow::Result<Copier> {
         let cancel = Cancel::new();
-        app::stop_on_signals(&cancel)?;
+        app::stop_on_signals(&cancel, "stopping: what was attached is given back")?;
         let settings = self.settings();
         let scratch_dir = self.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
-        let client = self.client()?;
+        let client = self.daemon.client()?;
         let store = Store::open(&self.database)?;
-        let (run, dead) = Run::begin(&self.runtime_dir, &scratch_dir)?;
+        let (run, dead) = Run::begin(self.server.runtime_dir(), &scratch_dir)?;
         clean_up_after(dead, &store, &settings.export).await;
         Ok(Copier {
             client,
@@ -188,16 +148,6 @@ impl Arguments {
         Some(path.with_file_name(format!("{stem}-{}{extension}", n + 1)))
     }
 
-    fn client(&self) -> anyhow::Result<VolumedClient> {
-        let builder = VolumedClient::builder();
-        let builder = match (&self.volumed_socket, &self.volumed_url) {
-            (Some(socket), _) => builder.unix(socket),
-            (None, Some(url)) => builder.http(url),
-            (None, None) => builder.from_env(),
-        };
-        Ok(builder.build()?)
-    }
-
     fn source_options(&self, run: &Run) -> Options {
         let defaults = Options::default();
         Options {
@@ -221,24 +171,11 @@ impl Arguments {
     }
 
     fn settings(&self) -> CopySettings {
-        let export = ExportSettings {
-            backend: match self.exporter {
-                Backend::QemuStorageDaemon => ExportBackend::QemuStorageDaemon,
-                Backend::NbdServer => ExportBackend::NbdServer,
-            },
-            nbd_server: NbdServerFiles {
-                base_config: self.nbd_server_config.clone(),
-                drop_in_dir: self.nbd_server_exports.clone(),
-                node_dir: self.nbd_server_nodes.clone(),
-            },
-            runtime_dir: self.runtime_dir.clone(),
-            listen: self.nbd_listen.clone(),
-        };
         CopySettings {
             machine: self.vm.clone(),
             buffer: self.buffer,
             route: if self.via_nbd { Route::Nbd } else { Route::Device },
-            export,
+            export: self.server.settings(),
             existing: if self.overwrite {
                 Existing::Overwrite
             } else {
@@ -256,7 +193,7 @@ impl Arguments {
             },
             rate: self.rate.map(|rate| rate.0),
             workers: self.workers.into(),
-            operation_timeout: Duration::from_secs(self.operation_timeout),
+            operation_timeout: self.daemon.operation_timeout(),
         }
     }
 }

@@ -2,6 +2,9 @@
 
 mod bench;
 mod copy;
+mod daemon;
+mod export;
+mod server;
 
 use clap::{Parser, Subcommand};
 
@@ -19,6 +22,8 @@ pub struct Cli {
 enum Command {
     /// Copy the disks of an image, an OVA or OVF package, or an NBD export into volumes.
     Copy(Box<copy::Arguments>),
+    /// Publish volumes over NBD, for transfers from outside, until a signal.
+    Export(Box<export::Arguments>),
     /// Copy an NBD export to a device and say how long it took: for `cargo xtask bench copy`.
     #[command(hide = true)]
     BenchCopy(bench::Arguments),
@@ -32,6 +37,7 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<Ending> {
         match self.command {
             Command::Copy(arguments) => arguments.run().await,
+            Command::Export(arguments) => arguments.run().await,
             Command::BenchCopy(arguments) => arguments.run().await,
         }
     }

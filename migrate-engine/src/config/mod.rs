@@ -1,4 +1,4 @@
-//! The settings of a copy.
+//! The settings of a copy and of an export.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -103,6 +103,28 @@ pub fn parse_listen(text: &str) -> Result<nbd_export::NbdAddress, String> {
         0 => Err("port 0 cannot be shared; name one".to_owned()),
         _ => Ok(nbd_export::NbdAddress::Tcp(address)),
     }
+}
+
+/// What becomes of a volume that is to be published and is not attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unattached {
+    /// It is refused.
+    Refuse,
+    /// It is attached.
+    Attach,
+}
+
+/// The settings of an export.
+#[derive(Debug, Clone)]
+pub struct PublishSettings {
+    /// How it is published.
+    pub export: ExportSettings,
+    /// What becomes of a volume that is not attached.
+    pub unattached: Unattached,
+    /// What becomes of the volumes when the export ends in good order.
+    pub afterwards: Afterwards,
+    /// How long an operation of the daemon is waited for.
+    pub operation_timeout: Duration,
 }
 
 /// The settings of a copy.

@@ -13,7 +13,7 @@ use crate::config::Afterwards;
 use crate::model::{DigestReport, DiskReport, Route, Size};
 use crate::source::{ServedDisk, SourceDisk};
 use crate::store::{Attachment, CopyEnd, DiskRow};
-use crate::target::{self, Exports, TargetError, Wanted, stopped};
+use crate::target::{self, Exports, Subject, TargetError, Wanted, stopped};
 use crate::transfer::{self, RateLimit, VerifyReport};
 
 /// One disk to copy.
@@ -214,8 +214,12 @@ impl Job<'_> {
                         tracing::warn!(%error, "cannot release the lease");
                     }
                     Err(source) => {
-                        let (doing, disk) = ("close the device", self.source.disk_id.clone());
-                        return Err(TargetError::Daemon { doing, disk, source }.into());
+                        let failed = TargetError::Daemon {
+                            doing: "close the device",
+                            subject: Subject::Disk(&self.source.disk_id).to_string(),
+                            source,
+                        };
+                        return Err(failed.into());
                     }
                 }
                 Ok((moved, path))

@@ -1,7 +1,7 @@
 //! Why a copy did not complete.
 
 use volume_client::ClientError;
-use volume_client::types::VolumeId;
+use volume_client::types::{VolumeId, VolumeState};
 
 use crate::block::{BlockError, NbdError};
 use crate::source::SourceError;
@@ -111,6 +111,46 @@ pub enum PipelineError {
         /// The disk.
         disk: String,
     },
+    /// No volume, or more than one, is meant by what was given.
+    #[error("there {} volume `{wanted}`", if ids.is_empty() { "is no" } else { "is more than one" })]
+    Selection {
+        /// What was given: an id or a name.
+        wanted: String,
+        /// Those that are meant.
+        ids: Vec<VolumeId>,
+    },
+    /// The volume is to be published as it is attached, and is not.
+    #[error("volume {volume} is not attached")]
+    NotAttached {
+        /// The volume.
+        volume: VolumeId,
+    },
+    /// The volume is in a state in which it cannot be published.
+    #[error("volume {volume} cannot be published: it is {state:?}")]
+    Unpublishable {
+        /// The volume.
+        volume: VolumeId,
+        /// Its state.
+        state: VolumeState,
+    },
+    /// Nobody can be told where the exports are.
+    #[error("cannot print where the exports are")]
+    Untold(#[source] std::io::Error),
+    /// The daemon no longer believes that the device of an export is ours.
+    #[error("the export of volume {volume} has ended: the daemon ended its lease")]
+    LeaseOfExportLost {
+        /// The volume.
+        volume: VolumeId,
+    },
+    /// The server of an export died, and no other could take its place.
+    #[error("the export of volume {volume} has ended: its NBD server died")]
+    ServerLost {
+        /// The volume.
+        volume: VolumeId,
+        /// Why it could not be published again.
+        #[source]
+        source: ExportFailure,
+    },
     /// The engine's records failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -146,6 +186,18 @@ impl PipelineError {
             Self::Daemon(source) => source.hint(),
             Self::Target(error) => error.hint(),
             Self::Export(error) => error.hint(),
+            Self::Selection { ids, .. } if ids.is_empty() => {
+                Some("`volumectl volumes list` shows what there is".to_owned())
+            }
+            Self::Selection { ids, .. } => {
+                let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+                Some(format!("say which by its id: {}", ids.join(", ")))
+            }
+            Self::NotAttached { .. } => Some("--attach attaches it".to_owned()),
+            Self::LeaseOfExportLost { .. } => {
+                Some("the daemon's log says more; `volumectl leases` tells who has the volume now".to_owned())
+            }
+            Self::ServerLost { source, .. } => source.hint(),
             Self::Occupied { .. } => Some("--overwrite writes over it".to_owned()),
             Self::Transfer { source, .. } if is_of_target(source) => Some(
                 "is there room left where the volume is stored? The kernel's log (`dmesg`) may tell more"

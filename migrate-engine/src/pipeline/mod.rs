@@ -1,4 +1,4 @@
-//! The path of a copy: source opened and judged, volume provisioned, attached and proven, bytes moved, flushed, read back,
+//! The path of an export, and of a copy: source opened and judged, volume provisioned, attached and proven, bytes moved, flushed, read back,
 //! everything given back.
 
 mod disk;
@@ -7,8 +7,13 @@ mod leftovers;
 mod machine;
 mod names;
 mod place;
+mod publication;
+mod publisher;
 mod route;
+mod selection;
+mod vigil;
 
 pub use error::PipelineError;
 pub use leftovers::clean_up_after;
 pub use machine::{Copier, Watch};
+pub use publisher::{Audience, Published, Publisher};

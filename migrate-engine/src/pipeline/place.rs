@@ -8,7 +8,7 @@ use crate::config::Existing;
 use crate::model::{Size, volume_size};
 use crate::source::SourceDisk;
 use crate::store::{Attachment, Standing};
-use crate::target::Volumes;
+use crate::target::{Subject, Volumes};
 
 /// The place of one disk.
 pub(super) struct Place {
@@ -42,7 +42,7 @@ impl Copier {
     pub(super) fn volumes<'a>(&'a self, disk: &'a SourceDisk) -> Volumes<'a> {
         Volumes {
             client: &self.client,
-            disk: &disk.disk_id,
+            subject: Subject::Disk(&disk.disk_id),
             timeout: self.settings.operation_timeout,
             cancel: &self.cancel,
         }

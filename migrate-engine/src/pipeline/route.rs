@@ -7,12 +7,12 @@ use volume_client::OpenedDevice;
 
 use super::PipelineError;
 use super::disk::{Job, Moved, Served};
+use super::publication::{Publication, Records};
 use crate::block::{
     BlockError, BlockWrite, Cancel, Durability, InitialContent, LocalDisk, LocalDiskOptions, NbdExport,
     NbdOptions,
 };
 use crate::config::{CopySettings, Verification};
-use crate::store::ExportRow;
 use crate::target::Exports;
 use crate::transfer::{
     self, CopyOptions, CopyReport, DiskDigest, Expected, Progress, TransferError, VerifyOptions, VerifyReport,
@@ -121,22 +121,14 @@ impl Job<'_> {
         initial_content: InitialContent,
         cancel: &Cancel,
     ) -> Result<CopyReport, PipelineError> {
-        let id = device.device().volume_id;
-        let (volume, name) = (id.to_string(), Exports::name(id));
-        let settings = &self.copier.settings.export;
-        self.copier.store.publishing(&ExportRow {
-            volume_id: volume.clone(),
-            name: name.to_string(),
-            device_path: device.device().device_path.clone(),
-            uri: exports.uri(&name),
-            backend: exports.backend().to_owned(),
-            listen: settings.listen.to_string(),
-            run: self.copier.run.id(),
-        })?;
+        let records = Records {
+            store: &self.copier.store,
+            run: &self.copier.run,
+            listen: &self.copier.settings.export.listen,
+        };
+        let publication = Publication::begin(exports, records, device).await?;
         let copied = async {
-            // We hold the lease: an export of this volume that is still there was left by somebody who died.
-            exports.withdraw(&name).await?;
-            let uri = exports.publish(device).await?;
+            let uri = publication.uri.clone();
             self.watch
                 .say(&format!("disk {}: published as {uri}", self.source.disk_id));
             let options = NbdOptions {
@@ -147,12 +139,9 @@ impl Job<'_> {
             self.move_bytes(served, writer, cancel).await
         }
         .await;
-        let withdrawn = exports.withdraw(&name).await;
-        if withdrawn.is_ok() {
-            self.copier.store.withdrawn(&volume)?;
-        }
+        let ended = publication.end(exports, &self.copier.store).await;
         let copied = copied?;
-        withdrawn?;
+        ended?;
         Ok(copied)
     }
 

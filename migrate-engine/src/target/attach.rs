@@ -33,7 +33,8 @@ pub async fn open(
     let mut how = OpenDevice::new(LeaseAccess::Write, purpose, holder);
     how.detail = Some(
         volumes
-            .disk
+            .subject
+            .name()
             .chars()
             .filter(|c| !c.is_control())
             .take(200)
@@ -49,7 +50,7 @@ pub async fn open(
         };
         let failed = |source: ClientError| TargetError::Daemon {
             doing: "open the device",
-            disk: volumes.disk.to_owned(),
+            subject: volumes.subject.to_string(),
             source,
         };
         if error.code() != Some(ErrorCode::VolumeLeased) || began.elapsed() > PATIENCE {

@@ -9,12 +9,12 @@ use crate::model::Size;
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// The daemon said no, or did not answer.
-    #[error("cannot {doing} for disk `{disk}`")]
+    #[error("cannot {doing} for {subject}")]
     Daemon {
         /// What was tried.
         doing: &'static str,
-        /// The disk.
-        disk: String,
+        /// For what: a [`super::Subject`] in words.
+        subject: String,
         /// Why.
         #[source]
         source: ClientError,

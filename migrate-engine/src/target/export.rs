@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nbd_export::{
-    Access, ExportError, ExportName, ExportSource, ExportSpec, Exporter, NbdServer, NbdServerConfig,
+    Access, ExportError, ExportName, ExportSource, ExportSpec, Exporter, Health, NbdServer, NbdServerConfig,
     QemuStorageDaemon, QemuStorageDaemonConfig, Withdrawal,
 };
 use volume_client::OpenedDevice;
@@ -131,7 +131,7 @@ impl Exports {
     }
 
     /// Publishes an opened device as `migration-vol-{volume_id}`. Only the proven descriptor is served; a handshake has
-    /// confirmed name and size when this returns, with where it is.
+    /// confirmed name and size when this returns, with where it is. Repeating it mends what a server that died has lost.
     ///
     /// # Errors
     /// Where the server refuses; nothing stays published then.
@@ -163,6 +163,24 @@ impl Exports {
                 source: source.into(),
             })?;
         Ok(published.endpoint.uri())
+    }
+
+    /// Whether the server lives and serves this export, as far as a handshake tells.
+    ///
+    /// # Errors
+    /// Where that cannot be told now.
+    pub async fn serves(&self, name: &ExportName) -> Result<bool, ExportFailure> {
+        let asked = async {
+            match self.exporter.health().await? {
+                Health::Stopped | Health::Degraded { .. } => Ok(false),
+                Health::Serving { .. } => Ok(self.exporter.list().await?.contains(name)),
+            }
+        };
+        asked.await.map_err(|source: ExportError| ExportFailure::Server {
+            doing: "look for",
+            name: name.to_string(),
+            source: source.into(),
+        })
     }
 
     /// Withdraws an export, whoever is connected. One that is not there is fine.

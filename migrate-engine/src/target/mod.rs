@@ -10,4 +10,4 @@ pub use attach::{Tell, open};
 pub use error::TargetError;
 pub use export::{ExportFailure, Exports};
 pub use operation::stopped;
-pub use volume::{Volumes, Wanted};
+pub use volume::{Subject, Volumes, Wanted};

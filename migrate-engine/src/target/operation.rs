@@ -5,7 +5,7 @@ use std::time::Duration;
 use volume_client::types::Operation;
 use volume_client::{ClientError, VolumedClient};
 
-use super::TargetError;
+use super::{Subject, TargetError};
 use crate::block::Cancel;
 
 /// How long an operation that was taken back may take to end.
@@ -54,12 +54,12 @@ pub(super) enum Unfinished {
 }
 
 impl Unfinished {
-    pub(super) fn doing(self, doing: &'static str, disk: &str) -> TargetError {
+    pub(super) fn doing(self, doing: &'static str, subject: Subject<'_>) -> TargetError {
         match self {
             Self::Stopped => TargetError::Stopped,
             Self::Failed(source) => TargetError::Daemon {
                 doing,
-                disk: disk.to_owned(),
+                subject: subject.to_string(),
                 source,
             },
         }

@@ -1,5 +1,6 @@
 //! A volume for a disk: the one that the disk has, or a new one; attached here, and detached again.
 
+use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,13 +19,22 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const BUSY_PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The volumes of one disk's copy: the daemon, and how it is asked.
+/// What a volume is asked for, as people know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// A disk that is copied into it.
+    Disk(&'a str),
+    /// An export that it is published as.
+    Export(&'a str),
+}
+
+/// The volumes of one disk's copy or of one export: the daemon, and how it is asked.
 #[derive(Clone, Copy)]
 pub struct Volumes<'a> {
     /// The daemon.
     pub client: &'a VolumedClient,
-    /// The disk, as people know it.
-    pub disk: &'a str,
+    /// What they are asked for.
+    pub subject: Subject<'a>,
     /// How long an operation is waited for.
     pub timeout: Duration,
     /// Stops what is not done yet; giving back goes on.
@@ -40,10 +50,33 @@ pub struct Wanted<'a> {
     pub size: Size,
 }
 
+impl<'a> Subject<'a> {
+    /// Its name alone.
+    #[must_use]
+    pub fn name(self) -> &'a str {
+        match self {
+            Self::Disk(name) | Self::Export(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk(disk) => write!(f, "disk `{disk}`"),
+            Self::Export(export) => write!(f, "export `{export}`"),
+        }
+    }
+}
+
 impl Volumes<'_> {
     fn failed(&self, doing: &'static str) -> impl FnOnce(ClientError) -> TargetError + use<> {
-        let disk = self.disk.to_owned();
-        move |source| TargetError::Daemon { doing, disk, source }
+        let subject = self.subject.to_string();
+        move |source| TargetError::Daemon {
+            doing,
+            subject,
+            source,
+        }
     }
 
     /// The volume that the disk has, if any; an operation of a run that was killed is waited for. Changes nothing.
@@ -61,7 +94,7 @@ impl Volumes<'_> {
             if volume.size_bytes < needs.0 {
                 return Err(TargetError::TooSmall {
                     volume: volume.id,
-                    disk: self.disk.to_owned(),
+                    disk: self.subject.name().to_owned(),
                     has: Size(volume.size_bytes),
                     needs,
                 });
@@ -79,7 +112,7 @@ impl Volumes<'_> {
                 state if !in_between || Instant::now() > deadline => {
                     return Err(TargetError::Unusable {
                         volume: volume.id,
-                        disk: self.disk.to_owned(),
+                        disk: self.subject.name().to_owned(),
                         state,
                     });
                 }
@@ -112,7 +145,7 @@ impl Volumes<'_> {
             .await
             .map_err(self.failed(DOING))?;
         let done = finish(self.client, &asked, self.timeout, self.cancel).await;
-        let done = done.map_err(|unfinished| unfinished.doing(DOING, self.disk))?;
+        let done = done.map_err(|unfinished| unfinished.doing(DOING, self.subject))?;
         self.client
             .volume(done.volume_id)
             .await
@@ -138,7 +171,7 @@ impl Volumes<'_> {
         let asked = asked.map_err(self.failed(DOING))?;
         let done = finish(self.client, &asked, self.timeout, self.cancel).await;
         done.map(drop)
-            .map_err(|unfinished| unfinished.doing(DOING, self.disk))
+            .map_err(|unfinished| unfinished.doing(DOING, self.subject))
     }
 
     async fn verify(&self, id: VolumeId) -> Result<(), TargetError> {

@@ -1,24 +1,16 @@
 //! The way through a published export, with both servers, alone and side by side.
 
-use super::images::SIZE;
-use super::support::{Bench, Ended};
 use std::fs;
+
+use whole_system_tests::wait_until;
+
+use super::images::SIZE;
+use super::support::{Bench, Ended, PATIENCE};
 
 /// The arguments of the way through an export; `--exporter` last.
 fn via(bench: &Bench, exporter: &str) -> Vec<String> {
-    let dir = bench.appliance.dir();
-    let inside = |name: &str| dir.join(name).to_str().unwrap().to_owned();
-    let mut arguments = vec!["--via-nbd".to_owned(), "--nbd-listen".to_owned()];
-    arguments.push(bench.export_socket().to_str().unwrap().to_owned());
-    for (flag, name) in [
-        ("--nbd-server-config", "nbd/config-base"),
-        ("--nbd-server-exports", "nbd/export.d"),
-        ("--nbd-server-nodes", "nbd/nodes"),
-    ] {
-        arguments.extend([flag.to_owned(), inside(name)]);
-    }
-    fs::create_dir_all(dir.join("nbd")).unwrap();
-    arguments.extend(["--exporter".to_owned(), exporter.to_owned()]);
+    let mut arguments = vec!["--via-nbd".to_owned()];
+    arguments.extend(bench.served_by(exporter));
     arguments
 }
 
@@ -30,11 +22,7 @@ fn with<'a>(first: &[&'a str], rest: &'a [String]) -> Vec<&'a str> {
 
 /// No export is recorded as live.
 fn assert_no_live_export(bench: &Bench) {
-    let database = rusqlite::Connection::open(bench.appliance.dir().join("e.db")).unwrap();
-    let sql = "SELECT count(*), count(withdrawn_at) FROM nbd_exports";
-    let (all, withdrawn): (i64, i64) = database
-        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .unwrap();
+    let (all, withdrawn) = bench.recorded_exports();
     assert_eq!(all, withdrawn);
     assert!(all > 0, "it was recorded");
 }
@@ -116,12 +104,13 @@ async fn what_a_killed_engine_published_is_withdrawn_by_the_next() {
     let mut engine = bench.start("killed", &with(&[image, "--rate", "4MiB"], &arguments));
     engine.says("published as").await;
     drop(engine);
-    assert_eq!(
-        bench.processes().len(),
-        1,
-        "the shared server lives on: {:#?}",
-        bench.processes()
-    );
+    // The source's server ends with the engine, a moment later; the shared one lives on.
+    wait_until("only the shared server to be left", PATIENCE, async || {
+        let left = bench.processes();
+        assert!(!left.is_empty(), "the shared server has ended");
+        (left.len() == 1).then_some(())
+    })
+    .await;
     // The next one does not even go through an export.
     bench.copied(&[image]).await;
     bench.assert_holds(&bench.volume().await, &raw).await;

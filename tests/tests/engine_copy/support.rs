@@ -1,5 +1,7 @@
 //! The engine beside a daemon of its own: started, watched, stopped, killed; and that nothing is left.
 
+#![allow(dead_code, reason = "each test file uses a part of this")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -63,35 +65,39 @@ impl Bench {
         self.appliance.dir().join("r")
     }
 
-    /// The socket of exports.
-    pub(crate) fn export_socket(&self) -> PathBuf {
-        self.appliance.dir().join("nbd.sock")
+    /// Starts an engine's copy of sources, with further arguments; `name` tells several apart.
+    pub(crate) fn start(&self, name: &str, arguments: &[&str]) -> Running {
+        let dir = self.appliance.dir();
+        let scratch = dir.join("scratch").display().to_string();
+        let report = dir
+            .join(format!("engine-{name}/report.json"))
+            .display()
+            .to_string();
+        let buffer = BUFFER.to_string();
+        let mut all = vec!["--scratch-dir", &scratch, "--json-report", &report];
+        all.extend(arguments);
+        if !arguments.contains(&"--buffer") {
+            all.extend(["--buffer", &buffer]);
+        }
+        self.start_command(name, "copy", &all)
     }
 
-    /// Starts an engine on `sources` and further arguments; `name` tells several apart.
-    pub(crate) fn start(&self, name: &str, arguments: &[&str]) -> Running {
+    /// Starts an engine with a command and its arguments; `name` tells several apart.
+    pub(crate) fn start_command(&self, name: &str, command: &str, arguments: &[&str]) -> Running {
         let dir = self.appliance.dir().join(format!("engine-{name}"));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir(&dir).unwrap();
         let log = |file: &str| Stdio::from(fs::File::create(dir.join(file)).unwrap());
-        let mut command = Command::new(binary("migrate-engine"));
-        command
-            .arg("copy")
+        let mut engine = Command::new(binary("migrate-engine"));
+        let child = engine
+            .arg(command)
             .arg("--volumed-socket")
             .arg(&self.appliance.setup.socket)
             .arg("--database")
             .arg(self.appliance.dir().join("e.db"))
             .arg("--runtime-dir")
             .arg(self.runtime_dir())
-            .arg("--scratch-dir")
-            .arg(self.appliance.dir().join("scratch"))
-            .arg("--json-report")
-            .arg(dir.join("report.json"))
-            .args(arguments);
-        if !arguments.contains(&"--buffer") {
-            command.args(["--buffer", &BUFFER.to_string()]);
-        }
-        let child = command
+            .args(arguments)
             .env_remove("VOLUMED_SOCKET")
             .env_remove("VOLUMED_URL")
             .stdin(Stdio::null())
@@ -150,6 +156,34 @@ impl Bench {
         self.assert_no_files_left();
     }
 
+    /// The arguments by which `exporter` serves on this place's own socket, with all of its files in this place.
+    pub(crate) fn served_by(&self, exporter: &str) -> Vec<String> {
+        let dir = self.appliance.dir();
+        let inside = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+        fs::create_dir_all(dir.join("nbd")).unwrap();
+        let pairs = [
+            ("--nbd-listen", "nbd.sock"),
+            ("--nbd-server-config", "nbd/config-base"),
+            ("--nbd-server-exports", "nbd/export.d"),
+            ("--nbd-server-nodes", "nbd/nodes"),
+        ];
+        let arguments = pairs
+            .into_iter()
+            .flat_map(|(flag, name)| [flag.to_owned(), inside(name)]);
+        arguments
+            .chain(["--exporter".to_owned(), exporter.to_owned()])
+            .collect()
+    }
+
+    /// How many exports are recorded, and how many of them as withdrawn.
+    pub(crate) fn recorded_exports(&self) -> (i64, i64) {
+        let database = rusqlite::Connection::open(self.appliance.dir().join("e.db")).unwrap();
+        let sql = "SELECT count(*), count(withdrawn_at) FROM nbd_exports";
+        database
+            .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+    }
+
     /// No file of an engine that has ended.
     pub(crate) fn assert_no_files_left(&self) {
         let scratch = self.appliance.dir().join("scratch");
@@ -193,6 +227,18 @@ impl Bench {
             .collect()
     }
 
+    /// Sends SIGKILL to the server whose command line has `word`, and to all of its children.
+    pub(crate) fn kill_servers(&self, word: &str) {
+        let servers = self.processes();
+        let servers: Vec<_> = servers.iter().filter(|words| words.contains(word)).collect();
+        assert!(!servers.is_empty(), "no {word}");
+        for server in servers {
+            let id: i32 = server.split(' ').next().unwrap().parse().unwrap();
+            // A child may have ended by itself.
+            let _ = kill_process(Pid::from_raw(id).unwrap(), Signal::KILL);
+        }
+    }
+
     /// Sends SIGKILL to the server whose command line has `word`.
     pub(crate) fn kill_server(&self, word: &str) {
         let servers = self.processes();
@@ -221,6 +267,19 @@ impl Bench {
     }
 }
 
+impl Drop for Bench {
+    /// Servers outlive who started them, and would outlive a test that fails.
+    fn drop(&mut self) {
+        for server in self.processes() {
+            let id = server
+                .split(' ')
+                .next()
+                .and_then(|id| Pid::from_raw(id.parse().ok()?));
+            let _ = id.map(|id| kill_process(id, Signal::KILL));
+        }
+    }
+}
+
 impl Running {
     /// Sends the engine a signal.
     pub(crate) fn signal(&self, signal: Signal) {
@@ -230,6 +289,11 @@ impl Running {
     /// What it said so far.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(self.dir.join("stderr")).unwrap()
+    }
+
+    /// What it printed so far.
+    pub(crate) fn printed(&self) -> String {
+        fs::read_to_string(self.dir.join("stdout")).unwrap()
     }
 
     /// Waits until it has said `words`.

@@ -139,6 +139,9 @@ pub(super) enum Command {
     },
     /// How the daemon is; fails with 5 when it is not ready
     Status,
+    /// Examine the daemon, its cloud, the devices and this machine, and say what to fix; fails only where something will
+    /// not work, and runs `volumed doctor` where no daemon answers
+    Doctor,
     /// Print the completions for a shell
     Completions {
         /// The shell

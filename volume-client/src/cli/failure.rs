@@ -26,6 +26,8 @@ pub(super) enum Failure {
     Declined,
     /// The daemon is there but takes no work; what it said is printed already.
     NotReady,
+    /// An examination found something that will not work; it is printed already.
+    Unwell,
     /// The terminal, a file, the pipe.
     Io(io::Error),
 }
@@ -59,7 +61,7 @@ impl Failure {
             Self::Client(error) => client_code(error),
             Self::Usage { .. } => USAGE,
             Self::NotReady => NOT_READY,
-            Self::Selection { .. } | Self::Declined | Self::Io(_) => FAILED,
+            Self::Selection { .. } | Self::Declined | Self::Unwell | Self::Io(_) => FAILED,
         }
     }
 
@@ -72,6 +74,7 @@ impl Failure {
             }
             Self::Declined => writeln!(err, "error: not confirmed, nothing was done"),
             Self::NotReady => writeln!(err, "error: the daemon is not ready"),
+            Self::Unwell => writeln!(err, "error: something will not work"),
             Self::Io(error) => writeln!(err, "error: {error}"),
         }
     }

@@ -2,6 +2,7 @@
 
 mod args;
 mod confirm;
+mod doctor;
 mod failure;
 mod generate;
 mod look;
@@ -99,6 +100,7 @@ impl Session {
             },
             Command::Events { after } => self.events(after).await,
             Command::Status => self.status().await,
+            Command::Doctor => self.doctor().await,
             Command::Completions { .. } | Command::Man { .. } => Ok(()), // done before a daemon was needed
         }
     }

@@ -26,6 +26,10 @@ impl Output {
         Self { format }
     }
 
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
     /// A result: the object as the API gave it, or what `people` makes of it.
     pub(super) fn show<T: Serialize>(
         &self,

@@ -1,4 +1,6 @@
-//! What the daemon sees and how it is: devices, mappings, findings, status, readiness, metrics.
+//! What the daemon sees and how it is: devices, mappings, findings, status, readiness, doctor, metrics.
+
+use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -6,7 +8,10 @@ use serde_json::Value;
 use super::page::Unfiltered;
 use super::transport::{Answer, decode, name, protocol, refusal};
 use super::{ClientError, ItemStream, ProtocolError, VolumedClient};
-use crate::types::{Cursor, Device, Finding, Mapping, Page, Readiness, Status};
+use crate::types::{Cursor, Device, DoctorReport, Finding, Mapping, Page, Readiness, Status};
+
+/// How long an examination may take; the daemon bounds each of its checks by less.
+const EXAMINATION: Duration = Duration::from_secs(60);
 
 impl VolumedClient {
     /// One page of the machine's block devices.
@@ -68,6 +73,18 @@ impl VolumedClient {
         if answer.status == StatusCode::SERVICE_UNAVAILABLE {
             answer.status = StatusCode::OK;
         }
+        decode(&what, &answer)
+    }
+
+    /// Lets the daemon examine itself and its surroundings; takes some seconds, at most a minute, and changes nothing. Asked
+    /// once, not repeated.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] and the like if there is no answer. Checks that failed are an answer, not an error.
+    pub async fn doctor(&self) -> Result<DoctorReport, ClientError> {
+        let request = self.build(self.request(Method::GET, "/doctor"))?;
+        let what = name(&request);
+        let answer = self.attempt(request, EXAMINATION).await?;
         decode(&what, &answer)
     }
 

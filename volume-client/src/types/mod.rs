@@ -2,6 +2,7 @@
 
 mod condition;
 mod device;
+mod doctor;
 mod event;
 mod finding;
 mod ids;
@@ -15,6 +16,7 @@ mod volume;
 
 pub use condition::{Condition, ConditionKind};
 pub use device::{Device, DeviceUse, Mapping, VolumeDevice};
+pub use doctor::{CheckArea, CheckStatus, DoctorCheck, DoctorReport};
 pub use event::{Event, EventKind};
 pub use finding::{Finding, FindingKind, Severity};
 pub use ids::{IdParseError, LeaseId, OperationId, SnapshotId, VolumeId};

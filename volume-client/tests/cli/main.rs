@@ -6,6 +6,7 @@
 mod fake;
 
 mod changes;
+mod doctor;
 mod failures;
 mod shown;
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use volume_client::types::{
-    Check, Condition, ConditionKind, EventKind, OperationKind, OperationStatus, Readiness,
+    Check, CheckStatus, Condition, ConditionKind, EventKind, OperationKind, OperationStatus, Readiness,
 };
 
 use crate::fake::{Fake, Reply, Seen, sample};
@@ -28,6 +28,7 @@ fn world(seen: &Seen) -> Reply {
         "/findings" => Reply::page(&[sample::finding()]),
         "/operations" => Reply::page(&[sample::failed(OperationKind::Attach)]),
         "/status" => Reply::ok(sample::status(readiness(true))),
+        "/doctor" => Reply::ok(sample::doctor(CheckStatus::Passed)),
         other if other.starts_with("/operations/") => Reply::ok(sample::failed(OperationKind::Attach)),
         other => panic!("unexpected {other}"),
     }
@@ -72,6 +73,7 @@ async fn tables_are_as_they_always_were() {
         (&["operations", "show", sample::OPERATION], "operation"),
         (&["snapshots", "list", sample::VOLUME], "snapshots"),
         (&["status"], "status"),
+        (&["doctor"], "doctor"),
     ] {
         let shown = good(&fake, args).await;
         let path = format!("{}/tests/cli/golden/{golden}.txt", env!("CARGO_MANIFEST_DIR"));

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use serde_json::json;
 use volume_client::types::{
-    Attachment, AttachmentState, Counts, Device, Event, EventKind, Finding, FindingKind, Lease, LeaseAccess,
-    LeaseGrant, LeasePurpose, Mapping, Operation, OperationKind, OperationStatus, Readiness, Severity,
-    Snapshot, SnapshotState, SourceDisk, Status, StepRecord, StepState, Volume, VolumeDevice, VolumeState,
+    Attachment, AttachmentState, CheckArea, CheckStatus, Counts, Device, DoctorCheck, DoctorReport, Event,
+    EventKind, Finding, FindingKind, Lease, LeaseAccess, LeaseGrant, LeasePurpose, Mapping, Operation,
+    OperationKind, OperationStatus, Readiness, Severity, Snapshot, SnapshotState, SourceDisk, Status,
+    StepRecord, StepState, Volume, VolumeDevice, VolumeState,
 };
 
 pub(crate) const VOLUME: &str = "01900000-0000-7000-8000-000000000001";
@@ -200,6 +201,44 @@ pub(crate) fn status(readiness: Readiness) -> Status {
         },
         operations: vec![],
         findings: vec![],
+    }
+}
+
+/// One check of each area; the last stands as `last` says.
+pub(crate) fn doctor(last: CheckStatus) -> DoctorReport {
+    let check = |area, name: &str, status, seen: &str, advice: Option<&str>| DoctorCheck {
+        area,
+        name: name.to_owned(),
+        status,
+        seen: seen.to_owned(),
+        advice: advice.map(str::to_owned),
+    };
+    DoctorReport {
+        version: "0.1.0".to_owned(),
+        examined_at: at("04:00:00"),
+        checks: vec![
+            check(
+                CheckArea::Cloud,
+                "free space",
+                CheckStatus::Passed,
+                "40 GiB of 100 GiB are free",
+                None,
+            ),
+            check(
+                CheckArea::Host,
+                "clock",
+                CheckStatus::Warning,
+                "the kernel says that its clock is not synchronised",
+                Some("run chrony or systemd-timesyncd"),
+            ),
+            check(
+                CheckArea::Devices,
+                "links of udev",
+                last,
+                "virtio-AAAA leads to /dev/vdb, whose serial is B\u{1b}[31mBBB",
+                (last != CheckStatus::Passed).then_some("restart systemd-udevd"),
+            ),
+        ],
     }
 }
 

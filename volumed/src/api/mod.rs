@@ -6,6 +6,7 @@
 mod accepted;
 mod convert;
 mod devices;
+mod doctor;
 mod events;
 mod extract;
 mod health;
@@ -28,9 +29,10 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use volume_client::types::Finding;
+use volume_client::types::{DoctorCheck, Finding};
 
 use crate::metrics::Metrics;
 use crate::model::Bytes;
@@ -39,6 +41,9 @@ use crate::store::Store;
 
 /// Tells the disagreements that were found last.
 pub type FindingSource = Arc<dyn Fn() -> Vec<Finding> + Send + Sync>;
+
+/// Examines what is around the daemon: cloud, devices, host.
+pub type DoctorSource = Arc<dyn Fn() -> BoxFuture<'static, Vec<DoctorCheck>> + Send + Sync>;
 
 /// What the API answers from. Cheap to clone.
 #[derive(Clone)]
@@ -51,6 +56,8 @@ pub struct Api {
     pub metrics: Metrics,
     /// Where the views do not agree.
     pub findings: FindingSource,
+    /// How the surroundings are.
+    pub doctor: DoctorSource,
     /// Cancelled when the daemon stops: streams and long polls then end.
     pub stopping: CancellationToken,
     /// When the daemon started.
@@ -65,6 +72,7 @@ pub fn router(api: Api, body_limit: Bytes) -> Router {
         .merge(snapshots::routes())
         .merge(operations::routes())
         .merge(devices::routes())
+        .merge(doctor::routes())
         .merge(leases::routes())
         .merge(events::routes())
         .merge(status::routes());

@@ -6,6 +6,7 @@
 //! streams and long polls end, running steps reach a recorded point, the database is closed, the socket's file goes.
 //! What is not done by the end of the grace is left to recovery at the next start: a crash would leave no less.
 
+mod alone;
 mod error;
 mod inherited;
 mod listen;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Api};
 use crate::config::Config;
 use crate::store::Store;
+pub use alone::examine;
 pub use error::AppError;
 use listen::Listeners;
 use parts::Parts;
@@ -42,6 +44,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         operations: parts.operations.clone(),
         metrics: parts.metrics.clone(),
         findings: parts.findings.clone(),
+        doctor: parts.examiner(&config),
         stopping: stopping.clone(),
         started_at: Timestamp::now(),
     };

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::AppError;
-use crate::api::FindingSource;
+use crate::api::{DoctorSource, FindingSource};
 use crate::cloud::{CallObserver, Cloud, CloudStack, LocalCloud, LocalConfig, Metered, Retry, RetryPolicy};
 use crate::config::{Config, Devices, Provider, VolumeIdentity};
 use crate::device::{InventoryFeed, KernelIdentities, Watcher, WatcherConfig, WatcherStats};
+use crate::doctor::Doctor;
 use crate::metrics::{Metrics, WatcherTotals};
 use crate::model::{OperationKind, OperationStatus};
 use crate::operation::{self, IdentityPolicy, Observer, Operations, Settings};
@@ -25,6 +26,7 @@ pub(super) struct Parts {
     pub(super) metrics: Metrics,
     pub(super) findings: FindingSource,
     pub(super) reconciler: Arc<Reconciler>,
+    cloud: Arc<dyn Cloud>,
     watcher: Watcher,
 }
 
@@ -51,14 +53,34 @@ impl Parts {
             },
         };
         let operations = Operations::start(parts).await.map_err(failed("operations"))?;
-        let reconciler = Reconciler::new(store.clone(), cloud, feed, operations.clone(), RECONCILE_EVERY);
+        let reconciler = Reconciler::new(
+            store.clone(),
+            Arc::clone(&cloud),
+            feed,
+            operations.clone(),
+            RECONCILE_EVERY,
+        );
         let source = Arc::clone(&reconciler);
         Ok(Self {
             operations,
             metrics,
             findings: Arc::new(move || source.findings()),
             reconciler,
+            cloud,
             watcher,
+        })
+    }
+
+    /// Examines the surroundings of these parts.
+    pub(super) fn examiner(&self, config: &Config) -> DoctorSource {
+        let doctor = Doctor {
+            cloud: Arc::clone(&self.cloud),
+            feed: self.watcher.feed(),
+            database: config.database.clone(),
+        };
+        Arc::new(move || {
+            let doctor = doctor.clone();
+            Box::pin(async move { doctor.examine().await })
         })
     }
 
@@ -78,7 +100,7 @@ impl Parts {
     }
 }
 
-async fn open_cloud(config: &Config) -> Result<Arc<dyn Cloud>, AppError> {
+pub(super) async fn open_cloud(config: &Config) -> Result<Arc<dyn Cloud>, AppError> {
     match config.provider {
         Provider::Local => {
             let local = LocalConfig {

@@ -30,8 +30,21 @@ enum Command {
     Serve(Flags),
     /// Report everything that is wrong with the configuration
     CheckConfig(Flags),
+    /// Examine what a daemon would need: cloud, devices, machine, configuration; whether one runs or not
+    ///
+    /// Changes nothing. The exit status is 0 unless something will not work.
+    Doctor(DoctorFlags),
     /// Print the OpenAPI description
     Openapi,
+}
+
+#[derive(Debug, Args)]
+struct DoctorFlags {
+    #[command(flatten)]
+    config: Flags,
+    /// Print the report as JSON, as the API has it
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -86,12 +99,13 @@ impl Flags {
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(flags) => serve(flags),
-        Command::CheckConfig(flags) => check(flags),
-        Command::Openapi => print_openapi(),
+        Command::Serve(flags) => serve(flags).map(|()| ExitCode::SUCCESS),
+        Command::CheckConfig(flags) => check(flags).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(flags) => doctor(flags),
+        Command::Openapi => print_openapi().map(|()| ExitCode::SUCCESS),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let _ = writeln!(io::stderr(), "volumed: {error:#}");
             ExitCode::FAILURE
@@ -112,6 +126,21 @@ fn check(flags: Flags) -> anyhow::Result<()> {
     flags.load()?;
     writeln!(io::stdout(), "the configuration is good")?;
     Ok(())
+}
+
+fn doctor(flags: DoctorFlags) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let report = runtime.block_on(app::examine(flags.config.load()));
+    runtime.shutdown_timeout(LAST_GRACE);
+    let text = match flags.json {
+        true => serde_json::to_string_pretty(&report)?,
+        false => report.to_string(),
+    };
+    writeln!(io::stdout(), "{text}")?;
+    Ok(match report.has_failures() {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
 }
 
 fn print_openapi() -> anyhow::Result<()> {

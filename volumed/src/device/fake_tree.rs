@@ -37,6 +37,19 @@ impl FakeTree {
         std::fs::write(path, content).unwrap();
     }
 
+    /// Makes the link `name` of udev, leading to the node of the disk `to`.
+    pub(crate) fn link(&self, name: &str, to: &str) {
+        let dir = self.path("dev/disk/by-id");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::os::unix::fs::symlink(format!("../../{to}"), dir.join(name)).unwrap();
+    }
+
+    /// Plugs a virtio disk with a serial.
+    pub(crate) fn virtio(&self, name: &str, minor: u32, serial: &str) {
+        let dir = self.disk(name, &format!("254:{minor}"), u64::from(minor) + 1);
+        self.write(dir.join("serial"), serial);
+    }
+
     /// Plugs a disk of 8 sectors with this number; returns its sysfs directory, relative to the top.
     pub(crate) fn disk(&self, name: &str, devnum: &str, diskseq: u64) -> PathBuf {
         let dir = PathBuf::from("sys/block").join(name);

@@ -4,6 +4,7 @@
 //! one plug-in of it by its `diskseq`, and both are asked of the kernel, through an open descriptor where it counts.
 //! An event only says "look again"; a scan of sysfs decides.
 
+mod checks;
 mod correlator;
 mod disk;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod scan;
 mod usage;
 mod watcher;
 
+pub use checks::{examine_disks, examine_watcher};
 pub use correlator::{Correlation, Expectation, ForeignReason, correlate};
 pub use disk::{Disk, Inventory, Partition};
 pub use identity::{IdentitySource, KernelIdentities, NotReady, loop_identity_of_file};
@@ -26,6 +28,6 @@ pub use root::{SysRoot, rescan_pci};
 pub use scan::{ScanError, scan, scan_with};
 pub use usage::{Usage, UsageError, Use};
 pub use watcher::{
-    Alarms, ChangeExpected, InventoryFeed, RescanError, WaitError, Watcher, WatcherConfig, WatcherDied,
-    WatcherStartError, WatcherStats,
+    Alarms, ChangeExpected, Hearing, InventoryFeed, RescanError, WaitError, Watcher, WatcherConfig,
+    WatcherDied, WatcherStartError, WatcherStats,
 };

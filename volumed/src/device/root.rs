@@ -1,4 +1,4 @@
-//! Where the kernel shows itself: `/sys`, `/dev` and `/proc`, or a tree that stands in for them in tests.
+//! Where the kernel shows itself (`/sys`, `/dev`, `/proc`) and udevd too (`/run`), or a tree that stands in for them in tests.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,8 @@ pub struct SysRoot {
     pub dev: PathBuf,
     /// Where procfs is mounted.
     pub proc: PathBuf,
+    /// Where programs keep what does not outlive a boot; udevd has its socket there.
+    pub run: PathBuf,
 }
 
 impl Default for SysRoot {
@@ -22,13 +24,14 @@ impl Default for SysRoot {
 }
 
 impl SysRoot {
-    /// The three file systems below `top`; `/` is the real machine.
+    /// The file systems below `top`; `/` is the real machine.
     #[must_use]
     pub fn at(top: &Path) -> SysRoot {
         SysRoot {
             sys: top.join("sys"),
             dev: top.join("dev"),
             proc: top.join("proc"),
+            run: top.join("run"),
         }
     }
 
@@ -47,6 +50,11 @@ impl SysRoot {
     /// What makes the PCI bus look for devices when `1` is written to it.
     pub(super) fn pci_rescan(&self) -> PathBuf {
         self.sys.join("bus/pci/rescan")
+    }
+
+    /// The socket on which udevd takes commands, where one runs.
+    pub(super) fn udevd_socket(&self) -> PathBuf {
+        self.run.join("udev/control")
     }
 
     /// The number of the last uevent that the kernel has sent.

@@ -1,5 +1,6 @@
 //! What a check of the surroundings found: how it is, and what to do where it is not well.
 
+use super::Bytes;
 use super::text::text_enum;
 
 text_enum! {
@@ -54,5 +55,44 @@ impl Check {
             advice: Some(advice.into()),
             ..Self::passed(name, seen)
         }
+    }
+
+    /// The room of a file system: too little below a sixteenth of what is `enough`, little below all of it.
+    pub fn of_room(place: impl std::fmt::Display, room: Room, enough: Bytes) -> Self {
+        const NAME: &str = "free space";
+        let (free, size) = (room.free.rounded(), room.size.rounded());
+        let seen = format!("{free} of {size} are free in {place}");
+        let advice = format!("make room: {} are a good reserve", enough.rounded());
+        match room.free {
+            free if free < Bytes(enough.0 / 16) => Self::failed(NAME, seen, advice),
+            free if free < enough => Self::warning(NAME, seen, advice),
+            _ => Self::passed(NAME, seen),
+        }
+    }
+}
+
+/// The room of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// What an ordinary process may still take.
+    pub free: Bytes,
+    /// All of it.
+    pub size: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_judged_by_what_is_enough() {
+        let judged = |free| {
+            let size = Bytes(100 << 30);
+            Check::of_room("/srv", Room { free, size }, Bytes::GIB).status
+        };
+        assert_eq!(judged(Bytes::GIB), CheckStatus::Passed);
+        assert_eq!(judged(Bytes((1 << 30) - 1)), CheckStatus::Warning);
+        assert_eq!(judged(Bytes(64 << 20)), CheckStatus::Warning);
+        assert_eq!(judged(Bytes((64 << 20) - 1)), CheckStatus::Failed);
     }
 }

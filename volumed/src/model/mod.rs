@@ -8,7 +8,7 @@ mod text;
 mod volume;
 
 pub use bytes::Bytes;
-pub use check::{Check, CheckStatus};
+pub use check::{Check, CheckStatus, Room};
 pub use identity::{DevNum, Identity, IdentityParseError, Incarnation};
 pub use operation::{Failure, JournalLine, OperationKind, OperationStatus, Request, StepState};
 pub use text::UnknownText;

@@ -40,6 +40,7 @@ pub use journal::LineRecord;
 pub use leases::LeaseRecord;
 pub use mappings::{MappingRecord, Observation};
 pub use operations::{Asker, OperationFilter, OperationRecord};
+pub use schema::{HEAD, judge_head};
 pub use snapshots::SnapshotRecord;
 pub use volumes::{VolumeFilter, VolumeRecord};
 pub use writer::Tx;

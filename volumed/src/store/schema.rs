@@ -19,6 +19,40 @@ pub(super) const VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 /// Marks the file as ours (`PRAGMA application_id`): "vold".
 const APPLICATION_ID: i64 = 0x766f_6c64;
 
+/// How many bytes of the file's beginning tell whose it is.
+pub const HEAD: u64 = 100;
+
+/// What the first [`HEAD`] bytes of a database's file tell, without opening it: the version of its schema, or why it
+/// cannot be used (a clause about the file). The head is SQLite's own (sqlite.org/fileformat2.html, 1.3); a version that
+/// only the write-ahead log has yet is not in it.
+///
+/// # Errors
+/// Why this daemon cannot use the file.
+pub fn judge_head(head: &[u8]) -> Result<u32, String> {
+    let word = |at: usize| {
+        head.get(at..at + 4)
+            .and_then(|word| Some(u32::from_be_bytes(word.try_into().ok()?)))
+    };
+    if !head.starts_with(b"SQLite format 3\0") {
+        return Err("is no SQLite file".to_owned());
+    }
+    match (word(60), word(68)) {
+        (Some(0), Some(0)) => Ok(0),
+        (Some(version), Some(application)) if i64::from(application) == APPLICATION_ID => {
+            match i64::from(version) > VERSION {
+                true => Err(format!(
+                    "has schema version {version}, newer than this daemon's {VERSION}"
+                )),
+                false => Ok(version),
+            }
+        }
+        (Some(_), Some(application)) => Err(format!(
+            "is not volumed's: its application id is {application:#x}"
+        )),
+        _ => Err("is cut short".to_owned()),
+    }
+}
+
 /// Brings the database at `path` to the present version, in one transaction. Repeating it changes nothing; a crash in
 /// the middle leaves the database as it was.
 pub(super) fn prepare(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {

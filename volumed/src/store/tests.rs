@@ -245,3 +245,29 @@ async fn a_lease_has_one_writer() {
     );
     take(Write).await.unwrap();
 }
+
+#[tokio::test]
+async fn the_head_of_the_file_tells_whose_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("volumed.db");
+    let store = Store::open(&path).unwrap();
+    store.close().await;
+    drop(store);
+    let head = || std::fs::read(&path).unwrap();
+    assert_eq!(judge_head(&head()), Ok(1));
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch("PRAGMA user_version = 9").unwrap();
+    conn.close().unwrap();
+    assert!(
+        judge_head(&head())
+            .unwrap_err()
+            .contains("newer than this daemon's")
+    );
+    let other = Connection::open(dir.path().join("other")).unwrap();
+    other
+        .execute_batch("PRAGMA application_id = 7; PRAGMA user_version = 1")
+        .unwrap();
+    let theirs = std::fs::read(dir.path().join("other")).unwrap();
+    assert!(judge_head(&theirs).unwrap_err().contains("is not volumed's"));
+    assert!(judge_head(b"no database").is_err() && judge_head(&theirs[..40]).is_err());
+}

@@ -8,8 +8,9 @@ use volume_client::types::ErrorCode::{
     VolumeLeased, VolumeNotFound, WrongState,
 };
 use volume_client::types::{
-    AttachVolume, Device, ErrorCode, Event, Finding, Lease, LeaseGrant, Mapping, NewLease, NewSnapshot,
-    NewVolume, Operation, Readiness, RenewLease, ResizeVolume, Snapshot, Status, Volume, VolumeDevice,
+    AttachVolume, Device, DoctorReport, ErrorCode, Event, Finding, Lease, LeaseGrant, Mapping, NewLease,
+    NewSnapshot, NewVolume, Operation, Readiness, RenewLease, ResizeVolume, Snapshot, Status, Volume,
+    VolumeDevice,
 };
 
 use super::describe::{Described, delete, get, post};
@@ -286,6 +287,12 @@ fn the_daemon() -> Vec<Described> {
         .fails(&[InvalidRequest]),
         get("/api/v1/status", "get_status", "How the daemon stands")
             .answers::<Status>("200", "how it stands"),
+        get(
+            "/api/v1/doctor",
+            "examine",
+            "Examine the daemon, its cloud, the devices and the machine; takes some seconds and changes nothing",
+        )
+        .answers::<DoctorReport>("200", "what was checked, how it is, and what to do"),
         get("/healthz", "is_alive", "Whether the daemon answers at all").answers_plainly("200", "it does"),
         get("/readyz", "is_ready", "Whether the daemon takes work")
             .answers::<Readiness>("200", "it does")

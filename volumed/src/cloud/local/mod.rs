@@ -11,6 +11,7 @@
 mod claims;
 mod copy;
 mod disk;
+mod examine;
 mod failure;
 mod layout;
 mod loop_ioctl;
@@ -18,7 +19,7 @@ mod loops;
 mod snapshots;
 mod volumes;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use uuid::Uuid;
 use self::claims::{Claims, Ticket};
 use self::layout::{Layout, parse_ref};
 use super::{Call, Capabilities, Cloud, CloudError, NewVolume, ProviderSnapshot, ProviderVolume};
-use crate::model::Bytes;
+use crate::model::{Bytes, Check};
 
 /// Sizes are multiples of this: a block of every common file system, so that direct I/O reaches the last byte.
 const SIZE_UNIT: Bytes = Bytes(4096);
@@ -81,6 +82,7 @@ pub struct LocalCloud(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    root: PathBuf,
     vm: String,
     layout: Layout,
     claims: Claims,
@@ -108,16 +110,24 @@ impl LocalCloud {
         let layout = Layout::open(&config.root)?;
         let tidied = layout.discard_unfinished().and_then(|()| layout.empty_trash());
         tidied.map_err(|source| LocalOpenError::Root {
-            root: config.root,
+            root: config.root.clone(),
             source,
         })?;
         Ok(LocalCloud(Arc::new(Inner {
+            root: config.root,
             vm: config.vm_id,
             layout,
             claims: Claims::default(),
             creating: Mutex::default(),
             binding: Mutex::default(),
         })))
+    }
+
+    /// Looks at what a provider with this root needs of the machine, whoever owns the root. Changes nothing; blocks on the
+    /// file system.
+    #[must_use]
+    pub fn examine(root: &Path) -> Vec<Check> {
+        examine::examine(root)
     }
 
     /// Runs `work` where it may block. A panic in it is an unknown outcome.
@@ -304,6 +314,19 @@ impl Cloud for LocalCloud {
             move |inner, ticket| inner.delete_snapshot(id, snapshot, ticket),
         )
         .await
+    }
+
+    async fn diagnose(&self) -> Vec<Check> {
+        let root = self.0.root.clone();
+        let examined = tokio::task::spawn_blocking(move || Self::examine(&root)).await;
+        examined.unwrap_or_else(|panic| {
+            let seen = format!("examining failed: {panic}");
+            vec![Check::failed(
+                "volumes",
+                seen,
+                "this is a defect of volumed; please report it",
+            )]
+        })
     }
 }
 

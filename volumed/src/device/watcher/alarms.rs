@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_s
 use udev::{MonitorBuilder, MonitorSocket};
 
 use super::sequence::SequenceBook;
-use super::stats::WatcherStats;
+use super::stats::{Hearing, WatcherStats};
 use super::{Alarms, WatcherConfig, WatcherStartError};
 use crate::device::ioctl;
 use crate::device::root::SysRoot;
@@ -88,13 +87,22 @@ impl Subscriptions {
     /// Listens to udevd where one runs, as one more reason to look again. Repeating it is harmless.
     pub(super) fn follow_udevd(&mut self) {
         let wanted = self.config.alarms == Alarms::All && self.config.root == SysRoot::default();
-        if self.udev.is_some() || !wanted || !Path::new("/run/udev/control").exists() {
+        if self.udev.is_some() || !wanted || !self.config.root.udevd_socket().exists() {
             return;
         }
         let monitor = MonitorBuilder::new().and_then(|builder| builder.match_subsystem("block"));
         self.udev = listen(monitor, self.config.receive_buffer)
             .inspect_err(|error| tracing::debug!(%error, "no events from udevd"))
             .ok();
+    }
+
+    /// What is listened to now.
+    pub(super) fn hearing(&self) -> Hearing {
+        Hearing {
+            kernel: self.kernel.is_some(),
+            udev: self.udev.is_some(),
+            inotify: self.inotify.is_some(),
+        }
     }
 
     /// Waits for an alarm, for `wake`, or until `until`; takes in what has come.

@@ -51,6 +51,7 @@ impl Engine {
         shared: Arc<Shared>,
     ) -> Result<(Engine, watch::Receiver<Arc<Inventory>>), WatcherStartError> {
         let alarms = Subscriptions::open(&config)?;
+        shared.stats.hears(alarms.hearing());
         let inventory = timed_scan(&config, &shared).map_err(WatcherStartError::Scan)?;
         let (publisher, inventories) = watch::channel(Arc::new(inventory.clone()));
         let last_scan = Instant::now();
@@ -107,6 +108,7 @@ impl Engine {
         // Cleared before the scan: an alarm that comes while it runs causes another one.
         self.dirty = false;
         self.alarms.follow_udevd();
+        self.shared.stats.hears(self.alarms.hearing());
         match timed_scan(&self.config, &self.shared) {
             Ok(inventory) => {
                 self.plan_retry(&inventory);

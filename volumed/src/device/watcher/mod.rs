@@ -37,7 +37,7 @@ use super::scan::ScanError;
 use engine::Engine;
 
 pub use feed::{ChangeExpected, InventoryFeed, RescanError, WaitError};
-pub use stats::WatcherStats;
+pub use stats::{Hearing, WatcherStats};
 
 /// Which alarms the watcher listens to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,6 +1,6 @@
 //! The watcher's counters, for metrics to read at any time.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::announced::Announced;
@@ -34,7 +34,21 @@ pub struct WatcherStats {
     /// Microseconds since `born`, plus one; zero for never.
     last_event: AtomicU64,
     scan_since: AtomicU64,
+    hears_kernel: AtomicBool,
+    hears_udev: AtomicBool,
+    hears_inotify: AtomicBool,
     born: Instant,
+}
+
+/// What a watcher listens to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hearing {
+    /// The kernel's uevents.
+    pub kernel: bool,
+    /// The events of udevd.
+    pub udev: bool,
+    /// Changes in the device directories.
+    pub inotify: bool,
 }
 
 impl Default for WatcherStats {
@@ -55,6 +69,9 @@ impl Default for WatcherStats {
             last_scan_micros: zero(),
             last_event: zero(),
             scan_since: zero(),
+            hears_kernel: AtomicBool::new(false),
+            hears_udev: AtomicBool::new(false),
+            hears_inotify: AtomicBool::new(false),
             born: Instant::now(),
         }
     }
@@ -78,6 +95,22 @@ impl WatcherStats {
     #[must_use]
     pub fn last_scan_duration(&self) -> Duration {
         Duration::from_micros(self.last_scan_micros.load(Ordering::Relaxed))
+    }
+
+    /// What the watcher listens to; it looks for a udevd with every scan.
+    #[must_use]
+    pub fn hearing(&self) -> Hearing {
+        Hearing {
+            kernel: self.hears_kernel.load(Ordering::Relaxed),
+            udev: self.hears_udev.load(Ordering::Relaxed),
+            inotify: self.hears_inotify.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn hears(&self, hearing: Hearing) {
+        self.hears_kernel.store(hearing.kernel, Ordering::Relaxed);
+        self.hears_udev.store(hearing.udev, Ordering::Relaxed);
+        self.hears_inotify.store(hearing.inotify, Ordering::Relaxed);
     }
 
     pub(super) fn event_came(&self) {

@@ -1,0 +1,69 @@
+//! An export from its record to its withdrawal: recorded before it is published, so that what a crash leaves is known.
+
+use nbd_export::{ExportName, NbdAddress};
+use volume_client::OpenedDevice;
+
+use super::PipelineError;
+use crate::store::{ExportRow, Run, Store};
+use crate::target::Exports;
+
+/// Where exports are recorded, and as whose.
+#[derive(Clone, Copy)]
+pub(super) struct Records<'a> {
+    pub(super) store: &'a Store,
+    pub(super) run: &'a Run,
+    pub(super) listen: &'a NbdAddress,
+}
+
+/// A volume's export that stands.
+pub(super) struct Publication {
+    pub(super) name: ExportName,
+    pub(super) uri: String,
+    volume: String,
+}
+
+impl Publication {
+    /// Publishes the device of a lease that we hold. Where that fails, nothing stays published.
+    pub(super) async fn begin(
+        exports: &Exports,
+        records: Records<'_>,
+        device: &OpenedDevice,
+    ) -> Result<Self, PipelineError> {
+        let id = device.device().volume_id;
+        let name = Exports::name(id);
+        let publication = Self {
+            uri: exports.uri(&name),
+            volume: id.to_string(),
+            name,
+        };
+        records.store.publishing(&ExportRow {
+            volume_id: publication.volume.clone(),
+            name: publication.name.to_string(),
+            device_path: device.device().device_path.clone(),
+            uri: publication.uri.clone(),
+            backend: exports.backend().to_owned(),
+            listen: records.listen.to_string(),
+            run: records.run.id(),
+        })?;
+        let published = async {
+            // We hold the lease: an export of this volume that is still there was left by somebody who died.
+            exports.withdraw(&publication.name).await?;
+            exports.publish(device).await
+        };
+        match published.await {
+            Ok(uri) => Ok(Self { uri, ..publication }),
+            Err(error) => {
+                if let Err(left) = publication.end(exports, records.store).await {
+                    tracing::warn!(error = %left, "an export may be left; the next run withdraws it");
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Withdraws the export, whoever is connected. Where that fails, its record stays for the next run.
+    pub(super) async fn end(self, exports: &Exports, store: &Store) -> Result<(), PipelineError> {
+        exports.withdraw(&self.name).await?;
+        Ok(store.withdrawn(&self.volume)?)
+    }
+}
