@@ -108,6 +108,29 @@ async fn nothing_is_sent_while_a_job_is_at_work_on_the_volume() {
 }
 
 #[tokio::test]
+async fn a_list_that_is_a_moment_old_is_read_again() {
+    let call = call();
+    let jobs = [job(1, json!({"volume": {"id": VOLUME}}))];
+    let (server, cloud) = attaching(&call, jobs, detached()).await;
+    let old = || one_volume(json!({"state": "Attaching", "jobid": "theirs", "jobstatus": 0}));
+    let transitional = || one_volume(json!({"state": "Attaching"}));
+    server.say("queryAsyncJobResult theirs", [job(1, json!({}))]);
+    server.say(
+        "listVolumes by id",
+        [
+            old(),
+            transitional(),
+            detached(),
+            detached(),
+            transitional(),
+            attached_to(VM),
+        ],
+    );
+    cloud.attach(&call, VOLUME, VM).await.unwrap();
+    assert_eq!(server.changes(), ["attachVolume"]);
+}
+
+#[tokio::test]
 async fn the_same_call_again_waits_for_its_own_job() {
     let (server, call) = (Server::start().await, call());
     let cloud = server.cloud().await;

@@ -86,12 +86,12 @@ const SAID: &[Rule] = &[
     Rule(&["exceed", "limit"], Meaning::NoSpace, None),
     Rule(
         &["vm snapshots"],
-        Meaning::Conflict,
+        Meaning::Refused,
         Some("delete the snapshots of the VM: with them CloudStack neither attaches nor detaches"),
     ),
     Rule(
         &["instance snapshots"],
-        Meaning::Conflict,
+        Meaning::Refused,
         Some("delete the snapshots of the VM: with them CloudStack neither attaches nor detaches"),
     ),
     Rule(&["not attached to any"], Meaning::Conflict, None),

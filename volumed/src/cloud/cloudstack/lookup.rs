@@ -1,11 +1,19 @@
 //! Finding volumes: by id, by name, all of them; and waiting until nothing is at work on one.
 
+use std::time::Duration;
+
 use super::bounds::judge_name;
 use super::command::Command;
 use super::error::{Failure, absent, conflict};
 use super::volume::{NAME_TAG, given_name, is_gone, is_id, provider_volume, state_of};
+use super::wire::PENDING;
 use super::{Inner, classify, wire};
 use crate::cloud::{Call, CloudError, ProviderState, ProviderVolume};
+
+/// How often a volume is read before it is believed that it does not show what it should.
+const READINGS: u32 = 5;
+/// No pause between two readings is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Inner {
     pub(super) fn shown(&self, volume: &wire::Volume) -> ProviderVolume {
@@ -71,26 +79,60 @@ impl Inner {
     }
 
     /// The volume when nothing is at work on it. What is at work for this very call is waited for; anything else is in the
-    /// way: a second job must not be queued behind it.
+    /// way: a second job must not be queued behind it. A list may be a moment old, so what only the list shows is looked at
+    /// again before it is believed.
     pub(super) async fn at_rest(
         &self,
         call: &Call,
         id: &str,
         doing: &str,
     ) -> Result<wire::Volume, CloudError> {
-        let mut volume = self.present(id).await?;
-        if let Some(job) = volume.pending_job().filter(|job| self.jobs.is_of(call, job)) {
-            // How it ended is told by the state.
-            drop(self.follow(job).await);
-            volume = self.present(id).await?;
-        }
-        match state_of(&volume) {
-            ProviderState::Busy(what) => {
-                Err(conflict(doing, format!("CloudStack is at work on it ({what})")))
+        let mut at_work = String::new();
+        for reading in 0..READINGS {
+            let volume = self.present(id).await?;
+            at_work = match state_of(&volume) {
+                ProviderState::Busy(what) => what,
+                ProviderState::Creating => "Creating".to_owned(),
+                ProviderState::Unusable(why) => return Err(conflict(doing, why)),
+                _ => return Ok(volume),
+            };
+            match volume.pending_job() {
+                // How it ends is told by the state.
+                Some(job) if self.jobs.is_of(call, job) => drop(self.follow(job).await),
+                Some(job) if !self.has_ended(job).await => break,
+                _ => self.pause_before(reading).await,
             }
-            ProviderState::Creating => Err(conflict(doing, "CloudStack is still making it".to_owned())),
-            ProviderState::Unusable(why) => Err(conflict(doing, why)),
-            _ => Ok(volume),
         }
+        Err(conflict(
+            doing,
+            format!("CloudStack is at work on it ({at_work})"),
+        ))
+    }
+
+    /// Reads the volume until it shows something that is so already, or has not shown it a few times over.
+    pub(super) async fn read_until(
+        &self,
+        id: &str,
+        shows: impl Fn(&wire::Volume) -> bool,
+    ) -> Result<Option<wire::Volume>, CloudError> {
+        let mut volume = self.read(id).await?;
+        for reading in 1..READINGS {
+            if volume.as_ref().is_none_or(&shows) {
+                break;
+            }
+            self.pause_before(reading).await;
+            volume = self.read(id).await?;
+        }
+        Ok(volume)
+    }
+
+    async fn pause_before(&self, reading: u32) {
+        let pause = self.settings.poll_interval * 2_u32.pow(reading);
+        tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+    }
+
+    /// Whether the server itself says that the job has ended. One that we may not see has not.
+    async fn has_ended(&self, job: &str) -> bool {
+        matches!(self.job(job).await, Ok(Some(job)) if job.jobstatus != PENDING)
     }
 }

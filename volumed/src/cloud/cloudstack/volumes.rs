@@ -25,7 +25,13 @@ impl Inner {
         doing: &str,
         reached: impl Fn(&wire::Volume) -> Result<bool, CloudError>,
     ) -> Result<(), CloudError> {
-        let now = self.read(id).await;
+        let now = match &ended {
+            Ok(_) => {
+                self.read_until(id, |volume| !matches!(reached(volume), Ok(false)))
+                    .await
+            }
+            Err(_) => self.read(id).await,
+        };
         let setback = match (ended, &now) {
             (Ok(done), Ok(Some(volume))) => {
                 if let Some(other) = moved_to(&done, id) {
