@@ -14,12 +14,13 @@ fn assert_kind(answer: &Answer, kind: &str) {
     assert_eq!(seen, kind, "{answer:?}");
 }
 
-/// A server with a detached volume, whose attach starts a job of our id that answers `jobs`.
+/// A server with a detached volume, whose attach starts a job of our id that then answers `jobs`.
 async fn attaching(call: &Call, jobs: impl IntoIterator<Item = Reply>, then: Reply) -> (Server, CloudStack) {
     let server = Server::start().await;
     let cloud = server.cloud().await;
     server.say("listVolumes by id", [detached(), then]);
     server.say("attachVolume", [content(json!({"jobid": "ours"}))]);
+    let jobs = std::iter::once(unknown_id()).chain(jobs);
     server.say(&format!("queryAsyncJobResult {}", call.id), jobs);
     (server, cloud)
 }
@@ -29,6 +30,7 @@ async fn detaching(call: &Call, jobs: impl IntoIterator<Item = Reply>, then: Rep
     let cloud = server.cloud().await;
     server.say("listVolumes by id", [attached_to(VM), then]);
     server.say("detachVolume", [content(json!({"jobid": "ours"}))]);
+    let jobs = std::iter::once(unknown_id()).chain(jobs);
     server.say(&format!("queryAsyncJobResult {}", call.id), jobs);
     (server, cloud)
 }
@@ -50,7 +52,7 @@ async fn an_attach_is_one_job_of_our_id_followed_to_its_end() {
         !sent[0].contains_key("deviceid"),
         "device numbers are CloudStack's business"
     );
-    assert_eq!(server.asked(&format!("queryAsyncJobResult {}", call.id)).len(), 3);
+    assert_eq!(server.asked(&format!("queryAsyncJobResult {}", call.id)).len(), 4);
 }
 
 #[tokio::test]
@@ -103,6 +105,29 @@ async fn nothing_is_sent_while_a_job_is_at_work_on_the_volume() {
         }
     }
     assert_eq!(server.changes(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_list_that_is_a_moment_old_is_read_again() {
+    let call = call();
+    let jobs = [job(1, json!({"volume": {"id": VOLUME}}))];
+    let (server, cloud) = attaching(&call, jobs, detached()).await;
+    let old = || one_volume(json!({"state": "Attaching", "jobid": "theirs", "jobstatus": 0}));
+    let transitional = || one_volume(json!({"state": "Attaching"}));
+    server.say("queryAsyncJobResult theirs", [job(1, json!({}))]);
+    server.say(
+        "listVolumes by id",
+        [
+            old(),
+            transitional(),
+            detached(),
+            detached(),
+            transitional(),
+            attached_to(VM),
+        ],
+    );
+    cloud.attach(&call, VOLUME, VM).await.unwrap();
+    assert_eq!(server.changes(), ["attachVolume"]);
 }
 
 #[tokio::test]
@@ -288,7 +313,7 @@ async fn a_denial_is_put_to_the_test_three_times() {
 
     server.say("listVolumes by id", [detached()]);
     server.say("attachVolume", [denial()]);
-    match cloud.attach(&call, VOLUME, VM).await {
+    match cloud.attach(&cloudstack_support::call(), VOLUME, VM).await {
         Err(CloudError::Refused { reason, .. }) => {
             assert!(reason.contains("clock") && reason.contains("role"), "{reason}");
             assert!(!reason.contains(API_KEY) && !reason.contains(SECRET_KEY));
@@ -369,6 +394,21 @@ async fn fates_are_told_by_job_and_volume() {
 }
 
 #[tokio::test]
+async fn a_call_whose_job_has_ended_is_not_sent_again() {
+    let call = call();
+    let (server, cloud) = attaching(
+        &call,
+        [failed(530, "internal error: No more available PCI slots")],
+        detached(),
+    )
+    .await;
+    for _ in 0..2 {
+        assert_kind(&cloud.attach(&call, VOLUME, VM).await, "no_space");
+    }
+    assert_eq!(server.changes(), ["attachVolume"]);
+}
+
+#[tokio::test]
 async fn a_server_that_chooses_job_ids_is_understood() {
     let (server, call) = (Server::start().await, call());
     let cloud = server.cloud().await;
@@ -395,7 +435,7 @@ async fn a_job_is_followed_through_troubles_of_the_server() {
     ];
     let (server, cloud) = attaching(&call, jobs, attached_to(VM)).await;
     cloud.attach(&call, VOLUME, VM).await.unwrap();
-    assert_eq!(server.asked(&format!("queryAsyncJobResult {}", call.id)).len(), 5);
+    assert_eq!(server.asked(&format!("queryAsyncJobResult {}", call.id)).len(), 6);
 }
 
 #[tokio::test]

@@ -381,7 +381,10 @@ async fn a_resize_names_the_new_total_and_never_shrinks() {
         [detached(), one_volume(json!({"size": 3 * GIB}))],
     );
     server.say("resizeVolume", [content(json!({"jobid": "ours"}))]);
-    server.say(&format!("queryAsyncJobResult {}", call.id), [job(1, json!({}))]);
+    server.say(
+        &format!("queryAsyncJobResult {}", call.id),
+        [unknown_id(), job(1, json!({}))],
+    );
     cloud.resize(&call, VOLUME, Bytes(3 * GIB)).await.unwrap();
     assert_eq!(server.asked("resizeVolume")[0]["size"], "3");
     cloud.resize(&call, VOLUME, Bytes(3 * GIB)).await.unwrap();
@@ -455,12 +458,19 @@ async fn a_snapshot_is_deleted_when_the_list_says_so() {
     server.say("deleteSnapshot", [content(json!({"jobid": "ours"}))]);
     server.say(
         &format!("queryAsyncJobResult {}", call.id),
-        [failed(530, "nobody has read this yet")],
+        [unknown_id(), failed(530, "nobody has read this yet")],
     );
     server.say("listSnapshots", [there.clone(), empty()]);
     cloud.delete_snapshot(&call, VOLUME, ZONE).await.unwrap();
     cloud.delete_snapshot(&call, VOLUME, ZONE).await.unwrap();
     server.say("listSnapshots", [there]);
-    assert_eq!(kind(&cloud.delete_snapshot(&call, VOLUME, ZONE).await), "unknown");
+    assert_eq!(
+        kind(
+            &cloud
+                .delete_snapshot(&cloudstack_support::call(), VOLUME, ZONE)
+                .await
+        ),
+        "unknown"
+    );
     assert_eq!(server.changes(), ["deleteSnapshot", "deleteSnapshot"]);
 }

@@ -173,6 +173,21 @@ impl Setback {
         }
     }
 
+    /// What it means that a question was not answered well. What it asks about is there or is not: that is told apart before,
+    /// so what is absent here is something else that the command names, such as the project.
+    pub(super) fn of_reading(failure: Failure) -> Self {
+        let setback = Self::of_request(failure);
+        let meaning = match setback.meaning {
+            Meaning::NotFound => Meaning::Refused,
+            // Nothing can have happened; and what is in the way of a read is a trouble of the server.
+            Meaning::Unknown | Meaning::Conflict | Meaning::NoSpace | Meaning::Duplicate => {
+                Meaning::Transient(None)
+            }
+            other => other,
+        };
+        Self { meaning, ..setback }
+    }
+
     /// What it means that a job failed. Never transient: the job was there.
     pub(super) fn of_job(id: &str, failure: &JobFailure) -> Self {
         let (meaning, advice) = failed(failure);
@@ -265,19 +280,9 @@ impl Setback {
     }
 }
 
-/// The error of a command that only asked. What it asks about is there or is not: that was told apart before, so what is
-/// absent here is something else that the command names, such as the project.
+/// The error of a command that only asked.
 pub(super) fn reading(failure: Failure, doing: &str) -> CloudError {
-    let setback = Setback::of_request(failure);
-    let meaning = match setback.meaning {
-        Meaning::NotFound => Meaning::Refused,
-        // Nothing can have happened; and what is in the way of a read is a trouble of the server.
-        Meaning::Unknown | Meaning::Conflict | Meaning::NoSpace | Meaning::Duplicate => {
-            Meaning::Transient(None)
-        }
-        ref other => other.clone(),
-    };
-    Setback { meaning, ..setback }.into_error(doing, doing)
+    Setback::of_reading(failure).into_error(doing, doing)
 }
 
 fn said(refusal: &Refusal) -> (Meaning, Option<&'static str>) {

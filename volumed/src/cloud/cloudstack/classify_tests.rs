@@ -128,12 +128,12 @@ fn what_a_job_failed_of() {
         (
             431,
             "Unable to attach volume, please specify a VM that does not have VM snapshots",
-            Conflict,
+            Refused,
         ),
         (
             431,
             "Unable to detach volume, please specify an Instance that does not have Instance Snapshots",
-            Conflict,
+            Refused,
         ),
         (
             530,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::cloud::Cause;
+use crate::cloud::{Cause, CloudError};
 
 /// How texts say that something is not there.
 const ABSENT: &[&str] = &[
@@ -123,6 +123,29 @@ impl Failure {
     /// Whether the server did not accept who we are.
     pub(super) fn is_denial(&self) -> bool {
         self.refusal().is_some_and(Refusal::is_denial)
+    }
+}
+
+/// That the volume is not there.
+pub(super) fn absent(id: &str) -> CloudError {
+    CloudError::NotFound {
+        what: format!("volume {id}"),
+    }
+}
+
+/// That the present state is in the way.
+pub(super) fn conflict(doing: &str, reason: String) -> CloudError {
+    CloudError::Conflict {
+        doing: doing.to_owned(),
+        reason,
+    }
+}
+
+/// That it is wrong for good.
+pub(super) fn refused(doing: &str, reason: impl Into<String>) -> CloudError {
+    CloudError::Refused {
+        doing: doing.to_owned(),
+        reason: reason.into(),
     }
 }
 

@@ -103,8 +103,13 @@ impl Pace {
 }
 
 impl Inner {
-    /// Starts the command's job as that of `call`, or finds it started already, and follows it to its end.
+    /// Starts the command's job as that of `call`, or finds it started already, and follows it to its end. It is looked for
+    /// first: a call may have been sent before, and the server may not refuse the id of a job that has ended.
     pub(super) async fn run(&self, call: &Call, command: Command) -> Result<Done, Setback> {
+        let job = self.jobs.id_of(call);
+        if self.job(&job).await.map_err(Setback::of_reading)?.is_some() {
+            return self.follow(&job).await;
+        }
         let failure = match self.api.call(&command.with("customjobid", &call.id)).await {
             Ok(answer) => {
                 let job = answer.get("jobid").and_then(Value::as_str);
@@ -119,7 +124,6 @@ impl Inner {
         if !setback.may_have_made_a_job() {
             return Err(setback);
         }
-        let job = self.jobs.id_of(call);
         match self.job(&job).await {
             Ok(Some(_)) => self.follow(&job).await,
             // The server said no, takes ids of ours, and has no job of this one.
@@ -176,20 +180,6 @@ impl Inner {
             },
             Err(failure) if failure.is_absence_of(id) => Ok(None),
             Err(failure) => Err(failure),
-        }
-    }
-
-    /// Waits for the job of an earlier sending of this call, where there is one: then it was sent, and ended.
-    pub(super) async fn earlier(
-        &self,
-        call: &Call,
-        doing: &str,
-    ) -> Result<Option<Result<Done, Setback>>, CloudError> {
-        let id = self.jobs.id_of(call);
-        let job = self.job(&id).await;
-        match job.map_err(|failure| classify::reading(failure, doing))? {
-            Some(_) => Ok(Some(self.follow(&id).await)),
-            None => Ok(None),
         }
     }
 

@@ -4,9 +4,8 @@ use std::io;
 
 use super::api::Api;
 use super::command::Command;
-use super::error::Failure;
+use super::error::{Failure, refused};
 use super::volume::is_id;
-use super::volumes::refused;
 use super::wire::Machine;
 use super::{Inner, classify};
 use crate::cloud::CloudError;

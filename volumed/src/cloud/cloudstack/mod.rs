@@ -19,9 +19,11 @@
 
 mod api;
 mod attaching;
+mod bounds;
 mod classify;
 mod clock;
 mod command;
+mod creating;
 mod credentials;
 mod diagnosis;
 mod envelope;
@@ -29,6 +31,7 @@ mod error;
 mod http;
 mod jobs;
 mod locks;
+mod lookup;
 mod machine;
 mod open_error;
 mod place;
@@ -47,6 +50,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use self::api::Api;
+use self::bounds::SIZE_UNIT;
 pub use self::credentials::CredentialsError;
 use self::jobs::Jobs;
 use self::locks::Locks;
@@ -57,8 +61,6 @@ use super::{Call, Capabilities, Cloud, CloudError, Fate, NewVolume, ProviderSnap
 use crate::config::CloudStack as Settings;
 use crate::model::{Bytes, Check};
 
-/// Sizes are whole gibibytes.
-const SIZE_UNIT: Bytes = Bytes::GIB;
 /// What the clocks may drift apart between the measurement and the last moment of a signature, with room to spare; not more
 /// than that again for one that is good for less.
 const CLOCK_MARGIN: Duration = Duration::from_secs(10);

@@ -1,9 +1,11 @@
 //! Snapshots of volumes: found by name before one is taken, ready once they are on secondary storage.
 
+use super::bounds::judge_name;
 use super::classify::{self, Setback};
 use super::command::Command;
+use super::error::{conflict, refused};
 use super::volume::is_id;
-use super::volumes::{conflict, is_false, judge_name, refused};
+use super::volumes::is_false;
 use super::{Inner, wire};
 use crate::cloud::{Call, CloudError, ProviderSnapshot};
 use crate::model::Bytes;
@@ -81,15 +83,10 @@ impl Inner {
                 Life::Broken => self.discard(&found.id, &doing).await?,
             }
         }
-        let ended = match self.earlier(call, &doing).await? {
-            Some(ended) => ended,
-            None => {
-                let command = Command::change("createSnapshot")
-                    .with("volumeid", id)
-                    .with("name", name);
-                self.run(call, command).await
-            }
-        };
+        let command = Command::change("createSnapshot")
+            .with("volumeid", id)
+            .with("name", name);
+        let ended = self.run(call, command).await;
         let taken = self.snapshot_named(id, name, &doing).await;
         match (taken, ended) {
             (Ok(Some(found)), _) if life(&found.state) == Life::Ready => Ok(shown(&found, &volume)),
