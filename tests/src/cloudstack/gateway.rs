@@ -92,17 +92,19 @@ async fn serve(cloud: Arc<Cloud>, incoming: Incoming, scissors: Scissors) -> Out
         return Outgoing::text(503, String::new());
     }
     delay(&faults).await;
-    let answer = faults.find(turned_away).unwrap_or_else(|| {
-        let answer = outgoing(
-            &incoming.params,
-            admit(&cloud, &incoming, command, &faults, Origin::Client),
-        );
-        if faults.has(|fault| matches!(fault, Fault::Duplicate)) {
-            // Nobody sees the second answer.
-            let _ = admit(&cloud, &incoming, command, &Drawn::default(), Origin::Network);
-        }
-        answer
-    });
+    let answer = faults
+        .find(|fault| turned_away(&incoming.params, fault))
+        .unwrap_or_else(|| {
+            let answer = outgoing(
+                &incoming.params,
+                admit(&cloud, &incoming, command, &faults, Origin::Client),
+            );
+            if faults.has(|fault| matches!(fault, Fault::Duplicate)) {
+                // Nobody sees the second answer.
+                let _ = admit(&cloud, &incoming, command, &Drawn::default(), Origin::Network);
+            }
+            answer
+        });
     if command.is_some_and(|command| command.kind == Kind::Change) {
         slow_down(&faults).await;
     }
@@ -149,8 +151,8 @@ async fn slow_down(faults: &Drawn) {
 }
 
 /// What keeps a request from being taken, without a reason in the request.
-fn turned_away(fault: &Fault) -> Option<Outgoing> {
-    let refused = |refusal| Some(outgoing(&Params::default(), Err(refusal)));
+fn turned_away(params: &Params, fault: &Fault) -> Option<Outgoing> {
+    let refused = |refusal| Some(outgoing(params, Err(refusal)));
     match fault {
         Fault::Unauthorised => refused(Refusal::unauthorised()),
         Fault::TooMany(wait) => refused(Refusal::too_many(*wait)),

@@ -59,7 +59,7 @@ impl Stranger {
         hypervisor: Arc<dyn Hypervisor>,
         beside: Option<Uuid>,
     ) -> Uuid {
-        let mut vm = {
+        let vm = {
             let state = self.cloud.state();
             let account = state.accounts.iter().find(|known| known.name == account);
             let mut vm = Vm::new(name, account.expect("there is such an account").id, hypervisor);
@@ -68,7 +68,6 @@ impl Stranger {
             }
             vm
         };
-        vm.name = name.to_owned();
         let id = vm.id;
         self.cloud.add_vm(vm);
         id

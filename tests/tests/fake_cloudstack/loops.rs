@@ -167,14 +167,10 @@ async fn a_lazy_unplug_leaves_the_last_opener_to_the_kernel() {
         (vec![], 1),
         "unplugged, and held open"
     );
-    let again = tokio::spawn({
-        let (hypervisor, disk) = (bench.hypervisor.clone(), disk.clone());
-        async move { hypervisor.plug(&disk).await }
-    });
-    tokio::task::yield_now().await;
-    assert!(!again.is_finished(), "it waits for the old device");
+    let too_early = tokio::time::timeout(Duration::from_millis(100), bench.hypervisor.plug(&disk)).await;
+    assert!(too_early.is_err(), "it waits for the old device: {too_early:?}");
     drop(held);
-    again.await.unwrap().unwrap();
+    bench.hypervisor.plug(&disk).await.unwrap();
     assert_eq!(bench.devices(), 1);
 }
 

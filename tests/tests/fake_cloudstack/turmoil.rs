@@ -12,7 +12,7 @@ use whole_system_tests::wait_until;
 use crate::cloud::{Cloud, SOON};
 
 const CALLERS: usize = 6;
-const CALLS: usize = 60;
+const CALLS: usize = 150;
 
 fn assert_possible(world: &World) {
     let mut slots = BTreeSet::new();
