@@ -294,6 +294,12 @@ async fn a_delete_that_sticks_leaves_its_row() {
             stuck == Stuck::Destroy,
             "from Destroy it can be repeated: {again:?}"
         );
+        cloud.server.stranger().purge();
+        assert_eq!(
+            cloud.user.volume(id).await,
+            None,
+            "the server's own purge takes it away"
+        );
     }
 }
 
