@@ -38,8 +38,6 @@ pub(super) struct Account {
     pub(super) id: Uuid,
     pub(super) name: String,
     pub(super) project: Option<Uuid>,
-    /// `max.account.volumes`.
-    pub(super) most_volumes: Option<usize>,
 }
 
 /// Who calls: a key, whose account it is, and what it may do.

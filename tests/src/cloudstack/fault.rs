@@ -19,10 +19,10 @@ pub enum Fault {
     LoseRequest,
     /// The request is taken, then the connection is cut without an answer.
     LoseAnswer,
-    /// The request arrives so much later. The caller may have gone; its expiry is judged on arrival.
-    Delay(Duration),
-    /// The request arrives twice; the first answer is given.
-    Duplicate,
+    /// The request arrives after the hold. The caller may have gone; its expiry is judged on arrival.
+    Delay(Hold),
+    /// The request arrives a second time after the hold, and its expiry is judged then. Nobody hears the second answer.
+    Duplicate(Hold),
     /// A 401 for no reason; nothing is taken.
     Unauthorised,
     /// 429 with this wait; nothing is taken.

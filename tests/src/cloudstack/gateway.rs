@@ -84,7 +84,7 @@ async fn serve(cloud: Arc<Cloud>, incoming: Incoming, scissors: Scissors) -> Out
     let name = incoming.params.command().unwrap_or_default().to_owned();
     let command = commands::named(&name);
     let faults = cloud.faults.draw(&name);
-    let number = note(&cloud, &incoming, command);
+    let number = note(&cloud, &incoming, command, Origin::Client);
     let lost = faults.has(|fault| matches!(fault, Fault::LoseRequest));
     if lost {
         cloud.state().ledger.settle(number, Fate::Lost);
@@ -92,16 +92,11 @@ async fn serve(cloud: Arc<Cloud>, incoming: Incoming, scissors: Scissors) -> Out
         return Outgoing::text(503, String::new());
     }
     delay(&faults).await;
-    let answer = faults.find(turned_away).unwrap_or_else(|| {
-        let answer = outgoing(
-            &incoming.params,
-            admit(&cloud, &incoming, command, &faults, Origin::Client),
-        );
-        if faults.has(|fault| matches!(fault, Fault::Duplicate)) {
-            // Nobody sees the second answer.
-            let _ = admit(&cloud, &incoming, command, &Drawn::default(), Origin::Network);
-        }
-        answer
+    let turned_away = faults.find(|fault| turned_away(&incoming.params, fault));
+    let answer = turned_away.unwrap_or_else(|| {
+        let answer = admit(&cloud, &incoming, command, &faults, Origin::Client);
+        duplicate(&cloud, &incoming, command, &faults);
+        outgoing(&incoming.params, answer)
     });
     if command.is_some_and(|command| command.kind == Kind::Change) {
         slow_down(&faults).await;
@@ -119,12 +114,13 @@ async fn serve(cloud: Arc<Cloud>, incoming: Incoming, scissors: Scissors) -> Out
     answer
 }
 
-fn note(cloud: &Cloud, incoming: &Incoming, command: Option<&Command>) -> usize {
+fn note(cloud: &Cloud, incoming: &Incoming, command: Option<&Command>, origin: Origin) -> usize {
     let received = Received {
         at: cloud.clock.now(),
         method: incoming.method.to_string(),
         command: incoming.params.command().unwrap_or_default().to_owned(),
         params: incoming.params.clone(),
+        is_copy: origin == Origin::Network,
         fate: Fate::Open,
     };
     let changes = command.is_some_and(|command| command.kind != Kind::Read);
@@ -133,12 +129,29 @@ fn note(cloud: &Cloud, incoming: &Incoming, command: Option<&Command>) -> usize 
 
 async fn delay(faults: &Drawn) {
     let delay = faults.find(|fault| match fault {
-        Fault::Delay(delay) => Some(*delay),
+        Fault::Delay(hold) => Some(hold.clone()),
         _ => None,
     });
-    if let Some(delay) = delay {
-        tokio::time::sleep(delay).await;
+    if let Some(hold) = delay {
+        hold.wait().await;
     }
+}
+
+/// Delivers the request a second time, when the hold is over.
+fn duplicate(cloud: &Arc<Cloud>, incoming: &Incoming, command: Option<&'static Command>, faults: &Drawn) {
+    let duplicate = faults.find(|fault| match fault {
+        Fault::Duplicate(hold) => Some(hold.clone()),
+        _ => None,
+    });
+    let Some(hold) = duplicate else { return };
+    let (cloud, incoming) = (Arc::clone(cloud), incoming.clone());
+    tokio::spawn(async move {
+        hold.wait().await;
+        let number = note(&cloud, &incoming, command, Origin::Network);
+        let answer = admit(&cloud, &incoming, command, &Drawn::default(), Origin::Network);
+        let status = answer.map_or_else(|refusal| refusal.code, |_| 200);
+        cloud.state().ledger.settle(number, Fate::Answered(status));
+    });
 }
 
 /// What answers when it is done has no job that could be slow: its answer is.
@@ -149,8 +162,8 @@ async fn slow_down(faults: &Drawn) {
 }
 
 /// What keeps a request from being taken, without a reason in the request.
-fn turned_away(fault: &Fault) -> Option<Outgoing> {
-    let refused = |refusal| Some(outgoing(&Params::default(), Err(refusal)));
+fn turned_away(params: &Params, fault: &Fault) -> Option<Outgoing> {
+    let refused = |refusal| Some(outgoing(params, Err(refusal)));
     match fault {
         Fault::Unauthorised => refused(Refusal::unauthorised()),
         Fault::TooMany(wait) => refused(Refusal::too_many(*wait)),

@@ -16,6 +16,8 @@ pub struct Received {
     pub command: String,
     /// All parameters, the signature among them.
     pub params: Params,
+    /// Whether it is a second copy that the network delivered: nobody's fault, and never judged.
+    pub is_copy: bool,
     /// What became of it.
     pub fate: Fate,
 }
@@ -86,7 +88,7 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Writes a request down, judges it, and returns its number.
     pub(super) fn receive(&mut self, request: Received, changes: bool) -> usize {
-        if changes {
+        if changes && !request.is_copy {
             self.judge(&request);
         }
         self.received.push(request);
@@ -145,7 +147,7 @@ impl Ledger {
 
 /// Whether the client cannot know that the call will not be taken any more.
 fn may_still_arrive(earlier: &Received, now: Timestamp) -> bool {
-    let is_open = matches!(earlier.fate, Fate::Lost | Fate::Open);
+    let is_open = !earlier.is_copy && matches!(earlier.fate, Fate::Lost | Fate::Open);
     is_open
         && earlier
             .params
@@ -155,7 +157,7 @@ fn may_still_arrive(earlier: &Received, now: Timestamp) -> bool {
 }
 
 fn is_in_doubt(earlier: &Received) -> bool {
-    !matches!(earlier.fate, Fate::Answered(_))
+    !earlier.is_copy && !matches!(earlier.fate, Fate::Answered(_))
 }
 
 fn is_signed_alike(earlier: &Received, request: &Received) -> bool {
@@ -195,6 +197,7 @@ mod tests {
             method: "POST".to_owned(),
             command: command.to_owned(),
             params: Params::decode(&query, "").unwrap(),
+            is_copy: false,
             fate: Fate::Open,
         }
     }

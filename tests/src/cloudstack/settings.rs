@@ -31,7 +31,7 @@ pub struct Settings {
     pub detach_patience: Duration,
     /// `maxdatavolumeslimit` of the hypervisor.
     pub most_data_volumes: u32,
-    /// `max.account.volumes` of the first account; none is no limit.
+    /// `max.account.volumes`, root disks counted; none is no limit.
     pub most_volumes: Option<usize>,
     /// Whether `customjobid` is known.
     pub job_ids: JobIds,

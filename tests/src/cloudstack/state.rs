@@ -66,6 +66,11 @@ impl Volumes {
         self.now.get(&id)
     }
 
+    /// A row that must be there.
+    pub(super) fn known(&self, id: Uuid) -> Result<&Volume, Refusal> {
+        self.get(id).ok_or_else(|| no_volume(id))
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &Volume> {
         self.now.values()
     }
@@ -82,9 +87,7 @@ impl Volumes {
     /// A row to change; all of them are remembered as they were.
     pub(super) fn edit(&mut self, id: Uuid) -> Result<&mut Volume, Refusal> {
         self.before.clone_from(&self.now);
-        self.now
-            .get_mut(&id)
-            .ok_or_else(|| Refusal::invalid(format!("Unable to find volume with ID: {id}")))
+        self.now.get_mut(&id).ok_or_else(|| no_volume(id))
     }
 
     pub(super) fn attached_to(&self, vm: Uuid) -> impl Iterator<Item = &Volume> {
@@ -116,7 +119,6 @@ impl State {
             id,
             name: name.to_owned(),
             project,
-            most_volumes: None,
         });
         let user = User::new(id, role);
         self.users.push(user.clone());
@@ -197,4 +199,8 @@ impl State {
         *calls += 1;
         (*calls > most).then(|| interval.saturating_sub(began.elapsed()))
     }
+}
+
+fn no_volume(id: Uuid) -> Refusal {
+    Refusal::invalid(format!("Unable to find volume with ID: {id}"))
 }

@@ -14,6 +14,7 @@ use super::fault::{Drawn, Hold};
 use super::job::JobState;
 use super::refusal::Refusal;
 use super::vm::Vm;
+use super::volume::{Volume, VolumeState};
 use super::wire::Params;
 use crate::{Disk, Hypervisor, HypervisorError};
 
@@ -59,7 +60,7 @@ impl Stranger {
         hypervisor: Arc<dyn Hypervisor>,
         beside: Option<Uuid>,
     ) -> Uuid {
-        let mut vm = {
+        let vm = {
             let state = self.cloud.state();
             let account = state.accounts.iter().find(|known| known.name == account);
             let mut vm = Vm::new(name, account.expect("there is such an account").id, hypervisor);
@@ -68,7 +69,6 @@ impl Stranger {
             }
             vm
         };
-        vm.name = name.to_owned();
         let id = vm.id;
         self.cloud.add_vm(vm);
         id
@@ -201,6 +201,24 @@ impl Stranger {
             }
             assert!(began.elapsed() < PATIENCE, "a stranger's job did not end");
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Does what the server does by itself once a day: expunges what stuck in `Destroy` or `Expunging`.
+    pub fn purge(&self) {
+        let mut state = self.cloud.state();
+        let stuck = |volume: &&Volume| matches!(volume.state, VolumeState::Destroy | VolumeState::Expunging);
+        let ids: Vec<_> = state
+            .volumes
+            .all()
+            .filter(stuck)
+            .map(|volume| volume.id)
+            .collect();
+        for id in ids {
+            let volume = state.volumes.edit(id).expect("it was just seen");
+            (volume.state, volume.removed) = (VolumeState::Expunged, true);
+            // A file that cannot be removed goes with the directory.
+            let _ = self.cloud.storage.remove(id);
         }
     }
 

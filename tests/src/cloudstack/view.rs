@@ -1,6 +1,7 @@
 //! How volumes, VMs and the rest look in answers, to users and to administrators.
 
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::cloud::Cloud;
 use super::state::{Snapshot, State};
@@ -37,27 +38,34 @@ pub(super) fn volume(cloud: &Cloud, state: &State, volume: &Volume, viewer: View
     });
     put(&mut body, owner(cloud, state, volume.account));
     put(&mut body, offering(cloud, volume));
-    if let Some(attachment) = volume.attachment {
-        put(
-            &mut body,
-            json!({"virtualmachineid": attachment.vm, "deviceid": attachment.device_id, "attached": time(attachment.since)}),
-        );
-        if let Some(vm) = state.vms.get(&attachment.vm) {
-            put(
-                &mut body,
-                json!({"vmname": vm.name, "vmdisplayname": vm.name, "vmstate": vm_state(vm.state), "vmtype": "User"}),
-            );
-            put(
-                &mut body,
-                json!({"diskioread": 0, "diskiowrite": 0, "diskkbsread": 0, "diskkbswrite": 0}),
-            );
-        }
-    }
+    put(&mut body, attachment(state, volume));
     if let Some(job) = state.pending_job(volume.id) {
         put(&mut body, json!({"jobid": job.id, "jobstatus": 0}));
     }
     if viewer == Viewer::Admin {
         put(&mut body, placement(cloud, volume));
+    }
+    body
+}
+
+/// The fields of a volume that a VM has.
+fn attachment(state: &State, volume: &Volume) -> Value {
+    let Some(attachment) = volume.attachment else {
+        return json!({});
+    };
+    let mut body = json!({
+        "virtualmachineid": attachment.vm,
+        "deviceid": attachment.device_id,
+        "attached": time(attachment.since),
+        "diskioread": 0,
+        "diskiowrite": 0,
+        "diskkbsread": 0,
+        "diskkbswrite": 0,
+        "vmtype": "User",
+    });
+    if let Some(vm) = state.vms.get(&attachment.vm) {
+        let of_vm = json!({"vmname": vm.name, "vmdisplayname": vm.name, "vmstate": vm_state(vm.state)});
+        put(&mut body, of_vm);
     }
     body
 }
@@ -134,7 +142,7 @@ pub(super) fn snapshot(cloud: &Cloud, state: &State, snapshot: &Snapshot) -> Val
 /// Tags as they hang on a resource.
 pub(super) fn tags<'a>(
     tags: impl Iterator<Item = (&'a String, &'a String)>,
-    resource: uuid::Uuid,
+    resource: Uuid,
     kind: &str,
 ) -> Value {
     tags.map(|(key, value)| json!({"key": key, "value": value, "resourceid": resource, "resourcetype": kind}))
@@ -149,7 +157,7 @@ pub(super) fn vm_state(state: VmState) -> &'static str {
 }
 
 /// The owner: an account, or the project behind it.
-fn owner(cloud: &Cloud, state: &State, id: uuid::Uuid) -> Value {
+fn owner(cloud: &Cloud, state: &State, id: Uuid) -> Value {
     let mut body = json!({"domain": "ROOT", "domainid": cloud.places.domain, "domainpath": "ROOT"});
     match state.account(id) {
         Some(account) if account.project.is_some() => {

@@ -59,13 +59,25 @@ async fn what_is_lost_is_lost_without_an_answer() {
 #[tokio::test]
 async fn a_request_may_arrive_late_and_is_judged_then() {
     let cloud = Cloud::start().await;
-    let delay = Duration::from_millis(300);
-    for (ahead, name, status, volumes) in [(0, "in time", 200, 1), (60, "too late", 401, 0)] {
-        cloud.server.faults().next("createVolume", Fault::Delay(delay));
+    for (ahead, name, status, volumes) in [(0, "in time", 200, 1), (61, "too late", 401, 0)] {
+        let gate = Gate::default();
+        cloud
+            .server
+            .faults()
+            .next("createVolume", Fault::Delay(Hold::Until(gate.clone())));
         let params = create(&cloud, name);
-        let answer = cloud.user.post(&params);
-        cloud.server.set_clock_ahead(SignedDuration::from_secs(ahead + 1));
-        assert_eq!(answer.await.unwrap().status, status, "{name}");
+        let answer = tokio::spawn({
+            let user = cloud.user.clone();
+            async move { user.post(&params).await.unwrap().status }
+        });
+        wait_until("the request to be on its way", SOON, async || {
+            (cloud.server.snapshot().received.last()?.fate == Fate::Open).then_some(())
+        })
+        .await;
+        assert_eq!(count(&cloud, name), 0);
+        cloud.server.set_clock_ahead(SignedDuration::from_secs(ahead));
+        gate.open();
+        assert_eq!(answer.await.unwrap(), status, "{name}");
         assert_eq!(count(&cloud, name), volumes, "{name}");
         cloud.server.set_clock_ahead(SignedDuration::ZERO);
     }
@@ -74,14 +86,16 @@ async fn a_request_may_arrive_late_and_is_judged_then() {
 #[tokio::test]
 async fn a_late_request_arrives_although_its_caller_has_gone() {
     let cloud = Cloud::start().await;
+    let gate = Gate::default();
     cloud
         .server
         .faults()
-        .next("createVolume", Fault::Delay(Duration::from_millis(300)));
+        .next("createVolume", Fault::Delay(Hold::Until(gate.clone())));
     let params = create(&cloud, "late");
-    let gave_up = tokio::time::timeout(Duration::from_millis(50), cloud.user.post(&params)).await;
+    let gave_up = tokio::time::timeout(Duration::from_millis(200), cloud.user.post(&params)).await;
     assert!(gave_up.is_err());
     assert_eq!(count(&cloud, "late"), 0);
+    gate.open();
     wait_until("the late request", SOON, async || {
         (count(&cloud, "late") == 1).then_some(())
     })
@@ -130,13 +144,58 @@ async fn an_opposite_call_before_the_lost_one_has_expired_is_noted() {
 #[tokio::test]
 async fn a_request_may_arrive_twice() {
     let cloud = Cloud::start().await;
-    cloud.server.faults().next("createVolume", Fault::Duplicate);
+    cloud
+        .server
+        .faults()
+        .next("createVolume", Fault::Duplicate(Hold::For(Duration::ZERO)));
     assert_eq!(
         cloud.user.post(&create(&cloud, "twin")).await.unwrap().status,
         200
     );
-    assert_eq!(count(&cloud, "twin"), 2);
+    wait_until("the second copy", SOON, async || {
+        (count(&cloud, "twin") == 2).then_some(())
+    })
+    .await;
     assert_eq!(cloud.server.violations(), [], "the client sent it once");
+}
+
+#[tokio::test]
+async fn a_second_copy_of_a_detach_undoes_a_later_attach_unless_it_has_expired() {
+    for (ahead, still_attached) in [(61, true), (0, false)] {
+        let cloud = Cloud::start().await;
+        let id = cloud.created_and_attached("a").await;
+        let gate = Gate::default();
+        cloud
+            .server
+            .faults()
+            .next("detachVolume", Fault::Duplicate(Hold::Until(gate.clone())));
+        cloud.detach(id).await.unwrap();
+        cloud.attach(id).await.unwrap();
+        cloud.server.set_clock_ahead(SignedDuration::from_secs(ahead));
+        gate.open();
+        let status = wait_until("the copy", SOON, async || {
+            let received = cloud.server.snapshot().received;
+            received
+                .iter()
+                .find(|request| request.is_copy && request.fate != Fate::Open)
+                .map(|copy| copy.fate)
+        });
+        assert_eq!(
+            status.await,
+            Fate::Answered(if still_attached { 401 } else { 200 })
+        );
+        wait_until("the end of its job", SOON, async || {
+            cloud
+                .server
+                .snapshot()
+                .jobs
+                .iter()
+                .all(|job| !job.is_pending())
+                .then_some(())
+        })
+        .await;
+        assert_eq!(cloud.is_attached(id), still_attached, "{ahead} s later");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! The same cloud with loop devices of this machine behind it: names, late unplugs, growth, and nothing left behind.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +20,19 @@ const MIB: u64 = 1 << 20;
 
 /// A directory for images, and a hypervisor.
 struct Bench {
-    hypervisor: Arc<LoopHypervisor>,
+    hypervisor: LoopHypervisor,
+    _leftovers: Leftovers,
     dir: tempfile::TempDir,
 }
 
 impl Bench {
     fn new(unplug: Unplug) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let leftovers = Leftovers(dir.path().to_owned());
         Self {
-            hypervisor: Arc::new(LoopHypervisor::new(unplug)),
-            dir: tempfile::tempdir().unwrap(),
+            hypervisor: LoopHypervisor::new(unplug),
+            _leftovers: leftovers,
+            dir,
         }
     }
 
@@ -40,8 +45,25 @@ impl Bench {
         }
     }
 
+    /// Drops the hypervisor, and puts one without disks in its place.
+    fn stop(&mut self) {
+        self.hypervisor = LoopHypervisor::new(Unplug::Awaited);
+    }
+
     fn devices(&self) -> usize {
         loops_within(self.dir.path()).len()
+    }
+}
+
+/// Takes away the loop devices over files in a directory: what a hypervisor should have cleared, and what a test bound.
+struct Leftovers(PathBuf);
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        for node in loops_within(&self.0) {
+            // One that goes by itself is as good.
+            let _ = Command::new("losetup").args(["-d", &node]).output();
+        }
     }
 }
 
@@ -72,7 +94,7 @@ async fn a_disk_is_a_loop_device_with_its_serial_as_name() {
     if !is_root() {
         return;
     }
-    let bench = Bench::new(Unplug::Awaited);
+    let mut bench = Bench::new(Unplug::Awaited);
     let (a, twin) = (
         bench.disk("a", "8e6a7c2e9b1d4b579d0e"),
         bench.disk("b", "8e6a7c2e9b1d4b579d0e"),
@@ -116,7 +138,7 @@ async fn a_disk_is_a_loop_device_with_its_serial_as_name() {
         .unwrap();
     bench.hypervisor.grown(&twin).await.unwrap();
     assert_eq!(sectors(&bench.hypervisor.node(&twin).unwrap()), 2 * MIB / 512);
-    drop(bench.hypervisor);
+    bench.stop();
     assert_eq!(
         loops_within(bench.dir.path()),
         [""; 0],
@@ -167,14 +189,10 @@ async fn a_lazy_unplug_leaves_the_last_opener_to_the_kernel() {
         (vec![], 1),
         "unplugged, and held open"
     );
-    let again = tokio::spawn({
-        let (hypervisor, disk) = (bench.hypervisor.clone(), disk.clone());
-        async move { hypervisor.plug(&disk).await }
-    });
-    tokio::task::yield_now().await;
-    assert!(!again.is_finished(), "it waits for the old device");
+    let too_early = tokio::time::timeout(Duration::from_millis(100), bench.hypervisor.plug(&disk)).await;
+    assert!(too_early.is_err(), "it waits for the old device: {too_early:?}");
     drop(held);
-    again.await.unwrap().unwrap();
+    bench.hypervisor.plug(&disk).await.unwrap();
     assert_eq!(bench.devices(), 1);
 }
 
@@ -183,7 +201,7 @@ async fn devices_of_others_are_left_alone() {
     if !is_root() {
         return;
     }
-    let bench = Bench::new(Unplug::Awaited);
+    let mut bench = Bench::new(Unplug::Awaited);
     let disk = bench.disk("a", "s");
     bench.hypervisor.plug(&disk).await.unwrap();
     let node = bench.hypervisor.node(&disk).unwrap();
@@ -199,7 +217,7 @@ async fn devices_of_others_are_left_alone() {
         bench.hypervisor.unplug(&disk, SOON).await,
         Err(HypervisorError::NotPlugged)
     );
-    drop(bench.hypervisor);
+    bench.stop();
     let left = loops_within(bench.dir.path());
     run("losetup", ["-d", &taken]);
     assert_eq!(left, [taken], "another's device was cleared");
@@ -211,6 +229,7 @@ async fn a_volume_goes_through_its_life_on_a_loop_device() {
         return;
     }
     let storage = tempfile::tempdir().unwrap();
+    let _leftovers = Leftovers(storage.path().to_owned());
     let hypervisor = Arc::new(LoopHypervisor::new(Unplug::Awaited));
     let place = storage.path().to_owned();
     let cloud = Cloud::with(|setup| {
@@ -261,6 +280,7 @@ async fn a_server_that_stops_leaves_no_device_and_no_file() {
         .await
         .unwrap();
     let dir = disk.image.parent().unwrap().to_owned();
+    let _leftovers = Leftovers(dir.clone());
     assert_eq!(loops_within(&dir).len(), 1);
     drop(server);
     wait_until("the device to go", SOON, async || {

@@ -12,8 +12,8 @@ use super::super::fault::{Fault, Moment};
 use super::super::refusal::Refusal;
 use super::super::state::State;
 use super::super::view::{self, Viewer};
-use super::super::vm::{VmState, data_device_ids, target};
-use super::super::volume::{Attachment, Event, VolumeState};
+use super::super::vm::{Vm, VmState, data_device_ids, target};
+use super::super::volume::{Attachment, Event, Volume, VolumeState};
 use super::super::work::Work;
 use super::{started, unknown};
 use crate::{Disk, HypervisorError};
@@ -74,51 +74,26 @@ impl Attach {
     /// What the API's side of the job looks at.
     fn validate(&self, state: &State) -> Result<(), Refusal> {
         let volume = state.volumes.get(self.volume).filter(|volume| !volume.removed);
-        let vm = state.vms.get(&self.vm);
-        let (Some(volume), Some(vm)) = (volume, vm) else {
+        let (Some(volume), Some(vm)) = (volume, state.vms.get(&self.vm)) else {
             return Err(Refusal::invalid(
                 "Please specify a volume with the valid type: ROOT or DATADISK",
             ));
         };
+        self.judge_owners(volume, vm)?;
+        judge_volume(volume)?;
+        if self.device_id == Some(0) {
+            return Err(Refusal::invalid("Vm already has root volume attached to it"));
+        }
+        judge_vm(state, vm)
+    }
+
+    fn judge_owners(&self, volume: &Volume, vm: &Vm) -> Result<(), Refusal> {
         let is_stranger = !self.user.is_admin() && self.user.account != vm.account;
         if volume.account != vm.account || is_stranger {
             return Err(Refusal::denied(format!(
                 "Entity Volume {} and entity VM {} belong to different accounts",
                 volume.id, vm.id
             )));
-        }
-        if volume.attachment.is_some() {
-            return Err(Refusal::invalid(
-                "Please specify a volume that is not attached to any VM.",
-            ));
-        }
-        if volume.state == VolumeState::Destroy {
-            return Err(Refusal::invalid("Please specify a volume that is not destroyed."));
-        }
-        if !matches!(volume.state, VolumeState::Allocated | VolumeState::Ready) {
-            return Err(Refusal::invalid(
-                "Volume state must be in Allocated, Ready or in Uploaded state",
-            ));
-        }
-        if self.device_id == Some(0) {
-            return Err(Refusal::invalid("Vm already has root volume attached to it"));
-        }
-        let most = state.settings.most_data_volumes;
-        let attached = state
-            .volumes
-            .attached_to(self.vm)
-            .filter(|volume| !volume.is_root)
-            .count();
-        if attached >= most as usize {
-            return Err(Refusal::invalid(format!(
-                "The specified VM already has the maximum number of data disks ({most}) attached. \
-                 Please specify another VM."
-            )));
-        }
-        if !vm.snapshots.is_empty() {
-            return Err(Refusal::invalid(
-                "Unable to attach volume, please specify a VM that does not have VM snapshots",
-            ));
         }
         Ok(())
     }
@@ -227,7 +202,7 @@ impl Attach {
             _ => None,
         });
         let Some(bytes) = spoilt else { return Ok(()) };
-        let size = work.commit(|state| Ok(state.volumes.edit(self.volume)?.size))?;
+        let size = work.commit(|state| Ok(state.volumes.known(self.volume)?.size))?;
         work.cloud
             .storage
             .resize(self.volume, size.saturating_add_signed(bytes))
@@ -257,4 +232,40 @@ impl Attach {
         let volume = volume.clone();
         Ok(json!({"volume": view::volume(&work.cloud, state, &volume, self.viewer)}))
     }
+}
+
+fn judge_volume(volume: &Volume) -> Result<(), Refusal> {
+    if volume.attachment.is_some() {
+        return Err(Refusal::invalid(
+            "Please specify a volume that is not attached to any VM.",
+        ));
+    }
+    match volume.state {
+        VolumeState::Allocated | VolumeState::Ready => Ok(()),
+        VolumeState::Destroy => Err(Refusal::invalid("Please specify a volume that is not destroyed.")),
+        _ => Err(Refusal::invalid(
+            "Volume state must be in Allocated, Ready or in Uploaded state",
+        )),
+    }
+}
+
+fn judge_vm(state: &State, vm: &Vm) -> Result<(), Refusal> {
+    let most = state.settings.most_data_volumes;
+    let attached = state
+        .volumes
+        .attached_to(vm.id)
+        .filter(|volume| !volume.is_root)
+        .count();
+    if attached >= most as usize {
+        return Err(Refusal::invalid(format!(
+            "The specified VM already has the maximum number of data disks ({most}) attached. \
+             Please specify another VM."
+        )));
+    }
+    if !vm.snapshots.is_empty() {
+        return Err(Refusal::invalid(
+            "Unable to attach volume, please specify a VM that does not have VM snapshots",
+        ));
+    }
+    Ok(())
 }

@@ -25,14 +25,20 @@ pub(super) fn resize(cloud: &Arc<Cloud>, call: &Call) -> Result<Value, Refusal> 
 
 async fn run(work: Work, call: Call, id: Uuid) -> Result<Value, Refusal> {
     work.commit(|state| wanted_size(state, &call, id).map(drop))?;
-    let vm = work.commit(|state| Ok(state.volumes.edit(id)?.attachment.map(|attachment| attachment.vm)))?;
+    let vm = work.commit(|state| {
+        Ok(state
+            .volumes
+            .known(id)?
+            .attachment
+            .map(|attachment| attachment.vm))
+    })?;
     let _turn = match vm {
         Some(vm) => work.turn(vm).await?,
         None => work.at_once().await?,
     };
     let size = work.commit(|state| {
         let size = wanted_size(state, &call, id)?;
-        if state.volumes.edit(id)?.state != VolumeState::Allocated {
+        if state.volumes.known(id)?.state != VolumeState::Allocated {
             state.happen(id, Event::Resize)?;
         }
         Ok(size)
@@ -46,7 +52,7 @@ async fn run(work: Work, call: Call, id: Uuid) -> Result<Value, Refusal> {
         } else {
             Event::Failed
         };
-        if state.volumes.edit(id)?.state != VolumeState::Allocated {
+        if state.volumes.known(id)?.state != VolumeState::Allocated {
             state.happen(id, event)?;
         }
         grown?;
@@ -91,7 +97,7 @@ fn wanted_size(state: &State, call: &Call, id: Uuid) -> Result<u64, Refusal> {
 }
 
 async fn grow(work: &Work, id: Uuid, size: u64, vm: Option<Uuid>) -> Result<(), Refusal> {
-    let volume = work.commit(|state| Ok(state.volumes.edit(id)?.clone()))?;
+    let volume = work.commit(|state| Ok(state.volumes.known(id)?.clone()))?;
     if volume.state == VolumeState::Allocated {
         return Ok(());
     }

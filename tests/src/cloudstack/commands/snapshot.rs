@@ -19,7 +19,7 @@ pub(super) fn create(cloud: &Arc<Cloud>, call: &Call) -> Result<Value, Refusal> 
     let (id, volume) = {
         let mut state = cloud.state();
         let volume = volume_to_change(&state, call, "volumeid")?;
-        let of = state.volumes.edit(volume)?.clone();
+        let of = state.volumes.known(volume)?.clone();
         if of.removed || of.state != VolumeState::Ready {
             return Err(Refusal::invalid(format!(
                 "VolumeId: {volume} is not in Ready state but {}. Cannot take snapshot.",
@@ -79,7 +79,7 @@ async fn turn_of(work: &Work, volume: Uuid) -> Result<Turn, Refusal> {
     let vm = work.commit(|state| {
         Ok(state
             .volumes
-            .edit(volume)?
+            .known(volume)?
             .attachment
             .map(|attachment| attachment.vm))
     })?;
@@ -161,7 +161,7 @@ pub(super) fn revert(cloud: &Arc<Cloud>, call: &Call) -> Result<Value, Refusal> 
         let _turn = turn_of(&work, volume).await?;
         let size = work.commit(|state| {
             let size = snapshot_to_change(state, id)?.size;
-            let attachment = state.volumes.edit(volume)?.attachment;
+            let attachment = state.volumes.known(volume)?.attachment;
             let vm = attachment.and_then(|attachment| state.vms.get(&attachment.vm));
             if vm.is_some_and(|vm| vm.state == VmState::Running) {
                 return Err(Refusal::invalid(

@@ -35,7 +35,7 @@ pub(super) fn create(cloud: &Arc<Cloud>, call: &Call) -> Result<Value, Refusal> 
             copied?;
         }
         work.commit(|state| {
-            let volume = state.volumes.edit(id)?.clone();
+            let volume = state.volumes.known(id)?.clone();
             Ok(json!({"volume": view::volume(&cloud, state, &volume, viewer)}))
         })
     })?;
@@ -119,7 +119,7 @@ fn owner(state: &State, call: &Call) -> Result<Uuid, Refusal> {
         .all()
         .filter(|volume| volume.account == account.id && !volume.removed)
         .count();
-    match state.settings.most_volumes.or(account.most_volumes) {
+    match state.settings.most_volumes {
         Some(most) if held >= most => Err(Refusal::quota(format!(
             "Maximum amount of resources of Type = 'volume' for Account Name = {} has been exceeded. \
              Account Resource Limit = {most}",
@@ -164,12 +164,12 @@ pub(super) fn destroy(cloud: &Arc<Cloud>, call: &Call) -> Result<Value, Refusal>
             refuse_while_used(state, id)?;
             if call.params.is_true("expunge") {
                 remove(&cloud, state, &call, id)?;
-            } else if state.volumes.edit(id)?.state == VolumeState::Allocated {
+            } else if state.volumes.known(id)?.state == VolumeState::Allocated {
                 return Err(Refusal::invalid("The Allocated volume can only be expunged"));
             } else {
                 state.happen(id, Event::Destroy)?;
             }
-            let volume = state.volumes.edit(id)?.clone();
+            let volume = state.volumes.known(id)?.clone();
             Ok(json!({"volume": view::volume(&cloud, state, &volume, call.viewer())}))
         })
     })?;
@@ -204,7 +204,7 @@ fn remove(cloud: &Cloud, state: &mut State, call: &Call, id: Uuid) -> Result<(),
         Fault::StickyDelete(stuck) => Some(*stuck),
         _ => None,
     });
-    if state.volumes.edit(id)?.state != VolumeState::Destroy {
+    if state.volumes.known(id)?.state != VolumeState::Destroy {
         state.happen(id, Event::Destroy)?;
     }
     if stuck == Some(Stuck::Destroy) {
@@ -229,8 +229,7 @@ fn remove(cloud: &Cloud, state: &mut State, call: &Call, id: Uuid) -> Result<(),
 pub(super) fn recover(cloud: &Arc<Cloud>, call: &Call) -> Result<Value, Refusal> {
     let mut state = cloud.state();
     let id = volume_to_change(&state, call, "id")?;
-    let volume = state.volumes.edit(id)?;
-    if volume.state != VolumeState::Destroy {
+    if state.volumes.known(id)?.state != VolumeState::Destroy {
         return Err(Refusal::invalid("Please specify a volume in Destroy state."));
     }
     let volume = state.happen(id, Event::Recover)?.clone();
