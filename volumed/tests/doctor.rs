@@ -117,6 +117,7 @@ fn what_keeps_a_daemon_from_starting_fails() {
     let report = report(&output);
     for (area, name, seen) in [
         (CheckArea::Daemon, "database", "is no SQLite file"),
+        (CheckArea::Daemon, "socket", "is no socket"),
         (CheckArea::Cloud, "root", "is no folder"),
     ] {
         let check = named(&report, area, name);

@@ -22,7 +22,6 @@ pub struct Cli {
 enum Command {
     /// Copy the disks of an image, an OVA or OVF package, or an NBD export into volumes.
     Copy(Box<copy::Arguments>),
-    /// Publish volumes over NBD, for transfers from outside, until a signal.
     Export(Box<export::Arguments>),
     /// Copy an NBD export to a device and say how long it took: for `cargo xtask bench copy`.
     #[command(hide = true)]

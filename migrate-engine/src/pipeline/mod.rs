@@ -1,5 +1,5 @@
-//! The path of an export, and of a copy: source opened and judged, volume provisioned, attached and proven, bytes moved, flushed, read back,
-//! everything given back.
+//! The path of a copy: source opened and judged, volume provisioned, attached and proven, bytes moved, flushed, read back,
+//! everything given back. And the path of an export, which serves the proven device to others instead.
 
 mod disk;
 mod error;

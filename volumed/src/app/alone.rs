@@ -1,7 +1,6 @@
 //! The examination without a daemon: by the configuration alone, beside whatever daemon runs, nothing taken over.
 
-use std::io;
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use volume_client::types::{CheckArea, DoctorCheck, DoctorReport};
@@ -84,13 +83,13 @@ async fn without_watcher(failed: Check) -> Vec<Check> {
 
 /// What would keep a daemon from starting.
 async fn daemon(config: &Config) -> Vec<Check> {
-    let (database, socket) = (config.database.clone(), config.socket.clone());
+    let (database, path) = (config.database.clone(), config.socket.clone());
     let examined = tokio::task::spawn_blocking(move || {
         let mut checks = vec![
             Check::passed("configuration", "every key has a value that it takes"),
             doctor::examine_database(&database),
         ];
-        checks.extend(socket.map(|path| answers(&path)));
+        checks.extend(path.map(|path| socket(&path)));
         checks
     });
     examined
@@ -98,25 +97,30 @@ async fn daemon(config: &Config) -> Vec<Check> {
         .unwrap_or_else(|panic| vec![cannot("examine the daemon's files", &panic)])
 }
 
-/// Whether somebody listens on the socket; either is well.
-fn answers(socket: &Path) -> Check {
+/// Whether somebody listens on the socket; either is well. It is looked up, not tried: where the service manager listens, a
+/// connection would start the daemon.
+fn socket(path: &Path) -> Check {
     const NAME: &str = "socket";
-    let path = socket.display();
-    match UnixStream::connect(socket) {
-        Ok(_) => Check::passed(NAME, format!("a daemon listens on {path}")),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-            ) =>
-        {
-            Check::passed(NAME, format!("no daemon listens on {path}"))
-        }
-        Err(error) => {
-            let seen = format!("{path} cannot be reached: {error}");
-            Check::failed(NAME, seen, "is the file a socket, and may you use it?")
-        }
+    let shown = path.display();
+    if std::fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket()) {
+        let seen = format!("{shown} is no socket");
+        return Check::failed(NAME, seen, "name another `socket`, or take that file away");
     }
+    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    match sockets.lines().any(|line| is_listener(line, path)) {
+        true => Check::passed(
+            NAME,
+            format!("a daemon, or the service manager for it, listens on {shown}"),
+        ),
+        false => Check::passed(NAME, format!("no daemon listens on {shown}")),
+    }
+}
+
+/// Whether a line of `/proc/net/unix` (`proc_pid_net(5)`) is a socket at this path that takes connections.
+fn is_listener(line: &str, path: &Path) -> bool {
+    const TAKES_CONNECTIONS: &str = "00010000"; // `__SO_ACCEPTCON`
+    let mut words = line.split_whitespace();
+    words.nth(3) == Some(TAKES_CONNECTIONS) && words.nth(3).is_some_and(|found| Path::new(found) == path)
 }
 
 fn cannot(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Check {
@@ -127,4 +131,30 @@ fn cannot(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Chec
         causes.join(": "),
         "the daemon would not start: it needs this",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::model::CheckStatus;
+
+    #[test]
+    fn a_listener_is_seen_without_being_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        assert!(socket(&path).seen.starts_with("no daemon listens"));
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let check = socket(&path);
+        assert_eq!(check.status, CheckStatus::Passed);
+        assert!(check.seen.starts_with("a daemon, or"), "{check:?}");
+        assert!(listener.accept().is_err(), "nobody has connected");
+        drop(listener);
+        assert!(
+            socket(&path).seen.starts_with("no daemon listens"),
+            "its file is left"
+        );
+    }
 }
