@@ -25,6 +25,7 @@ mod raw;
 mod refusal;
 mod tool;
 pub mod virtual_machine;
+mod virtual_site;
 mod wait;
 
 pub use appliance::{Appliance, Setup, VM};
@@ -41,4 +42,5 @@ pub use privilege::is_root;
 pub use raw::{Answer, Raw};
 pub use refusal::{code_of, failed_operation};
 pub use tool::{Outcome, run, volumectl};
+pub use virtual_site::{SOCKET, VirtualSite};
 pub use wait::wait_until;

@@ -30,7 +30,7 @@ const UDEV_RULES: [&str; 3] = [
     "60-persistent-storage.rules",
 ];
 
-const OUR_PROGRAMS: [&str; 3] = ["volumed", "volumectl", "migrate-engine"];
+const OUR_PROGRAMS: [&str; 4] = ["volumed", "volumectl", "migrate-engine", "attack-clients"];
 
 const FOLDERS: [&str; 9] = [
     "/proc",

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use volume_client::types::{CheckArea, DoctorCheck, DoctorReport};
 
-use super::parts::open_cloud;
-use crate::cloud::LocalCloud;
+use super::parts::watcher_config;
+use crate::cloud::{CloudStack, LocalCloud};
 use crate::config::{Config, ConfigError, Provider};
 use crate::device::{SysRoot, Watcher, WatcherConfig, examine_disks, scan};
 use crate::doctor::{self, told, within};
@@ -21,7 +21,7 @@ pub async fn examine(config: Result<Config, ConfigError>) -> DoctorReport {
     };
     let (cloud, devices, host, daemon) = tokio::join!(
         within(CheckArea::Cloud, cloud(&config)),
-        within(CheckArea::Devices, devices()),
+        within(CheckArea::Devices, devices(watcher_config(config.devices))),
         within(CheckArea::Host, doctor::host(Some(&config.database))),
         within(CheckArea::Daemon, daemon(&config)),
     );
@@ -30,7 +30,7 @@ pub async fn examine(config: Result<Config, ConfigError>) -> DoctorReport {
 
 async fn unconfigured(error: &ConfigError) -> Vec<DoctorCheck> {
     let (devices, host) = tokio::join!(
-        within(CheckArea::Devices, devices()),
+        within(CheckArea::Devices, devices(WatcherConfig::default())),
         within(CheckArea::Host, doctor::host(None)),
     );
     let problems = error.problems.iter().map(|problem| {
@@ -42,20 +42,22 @@ async fn unconfigured(error: &ConfigError) -> Vec<DoctorCheck> {
 
 /// The provider's own view. The embedded one belongs to one process at a time, so it is looked at from outside.
 async fn cloud(config: &Config) -> Vec<Check> {
-    if config.provider == Provider::Local {
-        let root = config.local.root.clone();
-        let examined = tokio::task::spawn_blocking(move || LocalCloud::examine(&root)).await;
-        return examined.unwrap_or_else(|panic| vec![cannot("examine the provider", &panic)]);
-    }
-    match open_cloud(config).await {
-        Ok(cloud) => cloud.diagnose().await,
-        Err(error) => vec![cannot("open the provider", &error)],
+    match config.provider {
+        Provider::Local => {
+            let root = config.local.root.clone();
+            let examined = tokio::task::spawn_blocking(move || LocalCloud::examine(&root)).await;
+            examined.unwrap_or_else(|panic| vec![cannot("examine the provider", &panic)])
+        }
+        Provider::CloudStack => {
+            let settings = config.cloudstack.as_ref().expect("read where it is the provider");
+            CloudStack::examine(settings).await
+        }
     }
 }
 
 /// A watcher for a moment: it meets what the daemon's would meet.
-async fn devices() -> Vec<Check> {
-    let started = tokio::task::spawn_blocking(|| Watcher::start(WatcherConfig::default())).await;
+async fn devices(watching: WatcherConfig) -> Vec<Check> {
+    let started = tokio::task::spawn_blocking(|| Watcher::start(watching)).await;
     let (watcher, feed) = match started {
         Ok(Ok(started)) => started,
         Ok(Err(error)) => return without_watcher(cannot("watch devices", &error)).await,

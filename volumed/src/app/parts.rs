@@ -100,7 +100,7 @@ impl Parts {
     }
 }
 
-pub(super) async fn open_cloud(config: &Config) -> Result<Arc<dyn Cloud>, AppError> {
+async fn open_cloud(config: &Config) -> Result<Arc<dyn Cloud>, AppError> {
     match config.provider {
         Provider::Local => {
             let local = LocalConfig {
@@ -132,7 +132,8 @@ fn identity_policy(config: &Config) -> IdentityPolicy {
     }
 }
 
-fn watcher_config(devices: Devices) -> WatcherConfig {
+/// How this installation's devices are watched.
+pub(super) fn watcher_config(devices: Devices) -> WatcherConfig {
     if devices.loop_serials {
         tracing::warn!(
             "`devices.loop_serials` is on: a loop device may pass for a disk with a serial, so whoever can bind one can \
