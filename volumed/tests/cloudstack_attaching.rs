@@ -130,6 +130,16 @@ async fn a_list_that_is_a_moment_old_is_read_again() {
     assert_eq!(server.changes(), ["attachVolume"]);
 }
 
+/// Else a detach right after an attach would say that it is done, and the disk would stay.
+#[tokio::test]
+async fn that_there_is_nothing_to_detach_is_believed_when_seen_twice() {
+    let call = call();
+    let (server, cloud) = detaching(&call, [job(1, json!({}))], detached()).await;
+    server.say("listVolumes by id", [detached(), attached_to(VM), detached()]);
+    cloud.detach(&call, VOLUME, VM).await.unwrap();
+    assert_eq!(server.changes(), ["detachVolume"]);
+}
+
 #[tokio::test]
 async fn the_same_call_again_waits_for_its_own_job() {
     let (server, call) = (Server::start().await, call());

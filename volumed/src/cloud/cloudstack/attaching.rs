@@ -36,7 +36,12 @@ impl Inner {
     pub(super) async fn unplug(&self, call: &Call, id: &str, vm: &str) -> Result<(), CloudError> {
         let doing = format!("detaching volume {id} from VM {vm}");
         let _one = self.locks.hold(id).await;
-        let volume = self.at_rest(call, id, &doing).await?;
+        let mut volume = self.at_rest(call, id, &doing).await?;
+        if !is_plugged_into(&volume, vm)? {
+            // A list may be a moment old: that there is nothing to do is believed when it is seen twice.
+            self.pause_before(0).await;
+            volume = self.at_rest(call, id, &doing).await?;
+        }
         if !is_plugged_into(&volume, vm)? {
             return Ok(());
         }

@@ -126,7 +126,7 @@ impl Inner {
         Ok(volume)
     }
 
-    async fn pause_before(&self, reading: u32) {
+    pub(super) async fn pause_before(&self, reading: u32) {
         let pause = self.settings.poll_interval * 2_u32.pow(reading);
         tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
     }
