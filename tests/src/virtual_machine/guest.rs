@@ -22,6 +22,12 @@ const TRY: Duration = Duration::from_millis(500);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(25);
 
+/// Between two looks at the console and at QEMU while something is waited for.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long it takes at most until the end of QEMU is known.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// A guest, from one start of its machine to the next.
 #[derive(Debug, Clone)]
 pub(super) struct Guest {
@@ -80,17 +86,26 @@ impl Guest {
     ) -> Result<Answer, MachineError> {
         let answer = tokio::select! {
             answer = tokio::time::timeout(limit, self.converse(request, input)) => answer,
-            () = self.emulator.ended() => return Err(self.emulator.blame().unwrap_or_else(|| self.timed_out(what, limit))),
+            blame = self.blame() => return Err(blame),
         };
-        let answer = answer.map_err(|_| {
-            self.emulator
-                .blame()
-                .unwrap_or_else(|| self.timed_out(what, limit))
-        })?;
-        answer.map_err(|source| {
-            let otherwise = MachineError::host("cannot talk to the agent")(source);
-            self.emulator.blame().unwrap_or(otherwise)
-        })
+        match answer {
+            Ok(Ok(answer)) => Ok(answer),
+            Err(_) => Err(self.timed_out(what, limit)),
+            // A connection breaks a moment before it is known that QEMU died.
+            Ok(Err(source)) => Err(tokio::time::timeout(SETTLED, self.blame())
+                .await
+                .unwrap_or_else(|_| MachineError::host("cannot talk to the agent")(source))),
+        }
+    }
+
+    /// Ends when QEMU or the guest's kernel is to blame for whatever does not come.
+    async fn blame(&self) -> MachineError {
+        loop {
+            if let Some(blame) = self.emulator.blame() {
+                return blame;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     async fn converse(&self, request: &Request, input: &[u8]) -> std::io::Result<Answer> {
