@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use volume_client::types::{Finding, FindingKind, Page, Volume, VolumeId, VolumeState};
+use volume_client::types::{Finding, FindingKind, Volume, VolumeId, VolumeState};
 use whole_system_tests::virtual_machine::{DiskBus, GuestProcess, MachineSetup, NBD_PORT, PluggableDisk};
 use whole_system_tests::{Chance, SOCKET, VirtualSite, run, wait_until};
 
@@ -88,8 +88,7 @@ async fn ended(process: &GuestProcess) {
 }
 
 async fn findings(site: &VirtualSite) -> Vec<Finding> {
-    let page: Page<Finding> = site.volumectl(&["findings"]).await.unwrap();
-    page.items
+    site.volumectl(&["findings"]).await.unwrap()
 }
 
 /// Create, attach, export, transfer from outside, detach, in another order attach again, reboot with the disks in other

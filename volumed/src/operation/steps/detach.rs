@@ -91,7 +91,9 @@ impl Step for Quiesce {
             return Ok("no device is held, and nobody uses one".into());
         };
         let node = pin.node().display().to_string();
-        cx.world.kernel.flush(pin.clone()).await?;
+        if let Err(failure) = cx.world.kernel.flush(pin.clone()).await {
+            return pulled_out(cx, &node, failure).await;
+        }
         note_writes(cx, pin.devnum()).await?;
         Ok(format!("nobody uses {node}, and it is flushed"))
     }
@@ -99,6 +101,24 @@ impl Step for Quiesce {
     async fn undo(&self, _cx: &Context) -> Result<(), StepError> {
         Ok(())
     }
+}
+
+/// What could not be flushed because the disk was pulled out under us, as by an unplug that comes late, stands in nobody's
+/// way: nothing can be written to it any more. Any other failure to flush does.
+async fn pulled_out(cx: &Context, node: &str, failure: Failure) -> Result<String, StepError> {
+    let Some(identity) = &cx.volume.identity else {
+        return Err(failure.into());
+    };
+    if !cx.world.kernel.is_gone(identity).await? {
+        return Err(failure.into());
+    }
+    tracing::warn!(volume = %cx.volume.id, node, %failure, "the device is gone before it was detached");
+    let id = cx.volume.id;
+    cx.world
+        .store
+        .write(move |tx| store::volumes::mark_written(tx, id))
+        .await?;
+    Ok(format!("{node} is gone already: what had not reached it is lost"))
 }
 
 /// That nobody uses a device of the volume's identity.
