@@ -10,6 +10,7 @@
 )]
 
 mod appliance;
+pub mod attach_soak;
 mod binaries;
 mod chance;
 mod cloud_site;
