@@ -10,6 +10,7 @@
 )]
 
 mod appliance;
+pub mod attach_bench;
 pub mod attach_soak;
 mod binaries;
 mod chance;

@@ -35,7 +35,8 @@ pub(super) async fn detach_all(scene: &Scene<'_>) {
             }
         };
         if left.is_empty() {
-            return;
+            // What stuck in the storage when it was deleted, the cloud expunges by itself within a day.
+            return scene.stranger().purge();
         }
         if began.elapsed() > BOUND {
             return scene

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustix::fs::Advice;
 use volume_client::client::{ClientError, OpenDevice, OpenedDevice};
 use volume_client::types::{ErrorCode, LeaseAccess, LeasePurpose, VolumeId};
@@ -13,6 +14,7 @@ use super::content::{BLOCK, Judgement, Model};
 use super::scene::Scene;
 use super::seen_within;
 use super::tally::add;
+use crate::backing_file;
 
 /// How long an opening is tried that nothing but a passing state stands in the way of.
 const OPENING: Duration = Duration::from_secs(20);
@@ -47,12 +49,17 @@ impl Scene<'_> {
             }
         };
         self.check_size(&opened, model);
+        let device = opened.device().clone();
+        let behind = backing_file(&device.device_path);
         let met = self.check_and_write(&opened, model, blocks).await;
         let closed = opened.close().await;
         match (met, closed) {
             (Met::Wrong(what), _) => {
                 self.tally.count(|figures| figures.wrong += 1);
-                self.tally.violated(format!("wrong bytes: {what}"));
+                self.tally.violated(format!(
+                    "wrong bytes at {}: {what}; {device:?}, with {behind:?} behind it",
+                    Timestamp::now()
+                ));
             }
             (Met::Failed, _) => self.tally.count(|figures| figures.failed += 1),
             (Met::Right, closed) => {
