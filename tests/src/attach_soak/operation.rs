@@ -14,6 +14,9 @@ use super::tally::add;
 /// Within this time every operation has ended: longer than the daemon waits for a cloud, and as long again to undo.
 pub(super) const BOUND: Duration = Duration::from_secs(240);
 
+/// An operation that goes on for longer than this is told of at once, for whoever watches.
+const SLOW: Duration = Duration::from_secs(60);
+
 /// An operation that goes on for longer than this without a new step says what it waits for.
 const SILENCE: Duration = Duration::from_secs(15);
 
@@ -45,6 +48,7 @@ struct Progress {
     steps: usize,
     at: Instant,
     was_noted: bool,
+    was_told: bool,
 }
 
 impl Order {
@@ -128,8 +132,13 @@ impl Scene<'_> {
             steps: 0,
             at: began,
             was_noted: false,
+            was_told: false,
         };
         while !operation.status.is_final() {
+            if began.elapsed() > SLOW && !progress.was_told {
+                progress.was_told = true;
+                eprintln!("slow: {operation:?}");
+            }
             if began.elapsed() > BOUND {
                 self.tally
                     .violated(format!("not ended within {BOUND:?}: {operation:?}"));
