@@ -10,6 +10,8 @@
 )]
 
 mod appliance;
+pub mod attach_bench;
+pub mod attach_soak;
 mod binaries;
 mod chance;
 mod cloud_site;
