@@ -25,6 +25,7 @@ mod mount;
 mod privilege;
 mod raw;
 mod refusal;
+pub mod swap_attack;
 mod tool;
 pub mod virtual_machine;
 mod virtual_site;
