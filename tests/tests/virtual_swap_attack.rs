@@ -17,10 +17,10 @@ async fn attacked(seed: u64) {
     eprintln!("{figures:#?}");
     assert_eq!(figures.wrong(), 0, "{figures:#?}");
     assert_eq!(figures.violations, 0);
-    if figures.machines == 0 {
-        eprintln!("SKIPPED: the emulator died, so nothing was shown");
-        return;
-    }
+    assert_eq!(
+        figures.swaps, plan.swaps,
+        "the emulator died too often: inconclusive"
+    );
     // An attack that hits nobody shows nothing.
     assert!(figures.met_by("reader").right > 10, "{figures:#?}");
     assert!(figures.own_blocks > 10, "{figures:#?}");

@@ -87,11 +87,14 @@ impl Disturbance {
         let script = format!(
             "for d in /sys/block/vd* /sys/block/sd*; do
                 if [ -e $d/device/vpd_pg80 ]; then s=$(tail -c +5 $d/device/vpd_pg80); else s=$(cat $d/serial); fi
-                mkdir -p /dev/disk/by-id
                 case \"$s\" in
-                    {a}*) ln -sfn ../../${{d##*/}} /dev/disk/by-id/virtio-{b} ;;
-                    {b}*) ln -sfn ../../${{d##*/}} /dev/disk/by-id/virtio-{a} ;;
+                    {a}*) other={b} ;;
+                    {b}*) other={a} ;;
+                    *) continue ;;
                 esac
+                for l in virtio- scsi-0QEMU_QEMU_HARDDISK_; do
+                    [ -L /dev/disk/by-id/$l$other ] && ln -sfn ../../${{d##*/}} /dev/disk/by-id/$l$other
+                done
             done 2>/dev/null; true"
         );
         shell(site, &script).await
