@@ -10,8 +10,7 @@ async fn soak(seed: u64) {
         cycles_between_kills: 10,
     };
     let Some(report) = run(&plan).await else { return };
-    eprintln!("{report}");
-    assert!(report.violations.is_empty(), "{:#?}", report.violations);
+    assert!(report.violations.is_empty(), "{:#?}\n{report}", report.violations);
     assert!(report.figures.right > 0, "nothing was opened: {report}");
     assert!(!report.figures.faults.is_empty(), "nothing went wrong: {report}");
 }

@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use super::scene::{Phase, Scene};
-use super::seen_within;
+use super::{Plan, seen_within};
 use crate::{Appliance, Chance};
 
 /// How long the daemon may take to be ready again, with a cloud that misbehaves.
 const COMING_UP: Duration = Duration::from_secs(60);
 
-/// Kills and starts the daemon until the lanes are done, and leaves it running.
-pub(super) async fn keep(scene: &Scene<'_>, daemon: &mut Appliance, every: u64, mut chance: Chance) {
+/// Kills and starts the daemon until the lanes are done, and leaves it running. The last fifth of the cycles is one life of
+/// the daemon, in which it can show whether it grows.
+pub(super) async fn keep(scene: &Scene<'_>, daemon: &mut Appliance, plan: &Plan, mut chance: Chance) {
+    let last = plan.cycles - plan.cycles / 5;
     loop {
-        let target = scene.tally.cycles() + 1 + chance.below(2 * every);
+        let drawn = scene.tally.cycles() + 1 + chance.below(2 * plan.cycles_between_kills);
+        let target = if drawn > last { u64::MAX } else { drawn };
         let pauses = [300, 400].map(|most| Duration::from_millis(chance.below(most)));
         while scene.tally.cycles() < target && !scene.has_come(Phase::Settling) {
             if daemon.has_ended() {

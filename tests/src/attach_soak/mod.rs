@@ -82,7 +82,7 @@ pub async fn run(plan: &Plan) -> Option<Report> {
         work,
         neighbour::disturb(&scene, neighbour),
         operator::attend(&scene),
-        keeper::keep(&scene, daemon, plan.cycles_between_kills, keeper),
+        keeper::keep(&scene, daemon, plan, keeper),
     );
     let models = models.into_iter().flatten().collect();
     let tally = scene.into_tally();

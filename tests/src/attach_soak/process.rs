@@ -1,20 +1,31 @@
-//! How much of the machine the daemon has: descriptors and threads.
+//! How much of the machine the daemon has: open files and devices, sockets, threads.
 
+use std::fs;
 use std::time::Duration;
 
 use super::seen_within;
 use crate::CloudSite;
 
-/// So many more than at the start are nothing: a connection that is still open, a thread that is about to end.
-const SLACK: usize = 6;
+/// So many files or devices more than at the start are nothing: connections to the database that wait for readers, four at
+/// most with two files each, and a file that is being read at this moment.
+const MORE_FILES: usize = 10;
 
-/// Longer than threads and connections stay that have nothing to do.
+/// So many sockets more are nothing: idle connections to the cloud, kept for one and a half minutes, at most as many as
+/// operations run at once, and a few of callers.
+const MORE_SOCKETS: usize = 14;
+
+/// So many threads more are nothing: those of the pool for blocking work, which is as large as there was work at once, and
+/// does not shrink while there is some now and then.
+const MORE_THREADS: usize = 16;
+
+/// Longer than threads and connections of callers stay that have nothing to do.
 const COMING_TO_REST: Duration = Duration::from_secs(40);
 
-/// Descriptors and threads of the daemon.
+/// What the daemon has open, and its threads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Footprint {
-    descriptors: usize,
+    files: usize,
+    sockets: usize,
     threads: usize,
 }
 
@@ -27,12 +38,16 @@ impl Footprint {
 
     fn now(site: &CloudSite) -> Self {
         let entries = |what: &str| {
-            let entries = std::fs::read_dir(format!("/proc/{}/{what}", site.daemon.pid()));
-            entries.unwrap().count()
+            let entries = fs::read_dir(format!("/proc/{}/{what}", site.daemon.pid()));
+            entries.unwrap().flatten()
         };
+        let open = entries("fd").filter_map(|entry| fs::read_link(entry.path()).ok());
+        let (sockets, files): (Vec<_>, Vec<_>) =
+            open.partition(|target| target.to_string_lossy().starts_with("socket:"));
         Self {
-            descriptors: entries("fd"),
-            threads: entries("task"),
+            files: files.len(),
+            sockets: sockets.len(),
+            threads: entries("task").count(),
         }
     }
 
@@ -52,6 +67,8 @@ impl Footprint {
     }
 
     fn fits(self, before: Self) -> bool {
-        self.descriptors <= before.descriptors + SLACK && self.threads <= before.threads + SLACK
+        self.files <= before.files + MORE_FILES
+            && self.sockets <= before.sockets + MORE_SOCKETS
+            && self.threads <= before.threads + MORE_THREADS
     }
 }

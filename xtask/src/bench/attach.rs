@@ -75,7 +75,7 @@ fn through_sudo(args: &AttachArgs) -> Result<ExitCode> {
 }
 
 fn measure(run: &Run, args: &AttachArgs, programs: &Path) -> Result<Value> {
-    let (machine, version) = (machine::describe(), machine::version(&programs.join("volumed")));
+    let (machine, version) = (machine::describe(), machine::version(programs.join("volumed")));
     console::step(&machine);
     console::say(&version);
     let result = run.dir().join("attach.json");
