@@ -69,6 +69,14 @@ CREATE UNIQUE INDEX mapping_live_path ON mappings (device_path) WHERE released_a
 CREATE UNIQUE INDEX mapping_live_devnum ON mappings (devnum) WHERE released_at IS NULL;
 CREATE UNIQUE INDEX mapping_live_identity ON mappings (identity) WHERE released_at IS NULL;
 
+-- Plug-ins that were seen beside another one with their identity: never matched anew while they are plugged in.
+CREATE TABLE disputed_plug_ins (
+    boot_id TEXT NOT NULL,
+    diskseq INTEGER NOT NULL,
+    seen_at TEXT NOT NULL,
+    PRIMARY KEY (boot_id, diskseq)
+) STRICT, WITHOUT ROWID;
+
 -- Operations: written before anything is done. One that has not ended is open, and a volume has at most one of those.
 CREATE TABLE operations (
     id               TEXT PRIMARY KEY,

@@ -62,7 +62,9 @@ impl VirtualSite {
         self.machine.write_secret(CREDENTIALS, keys).await?;
         // The host's loopback, as the guest sees it.
         let url = self.cloud.url().replace("127.0.0.1", "10.0.2.2");
-        let mut config = format!("provider = \"cloudstack\"\nsocket = \"{SOCKET}\"\n{more}\n[cloudstack]\n");
+        let mut config = format!(
+            "provider = \"cloudstack\"\nsocket = \"{SOCKET}\"\n{more}\nlog.level = \"debug\"\n[cloudstack]\n"
+        );
         for (key, value) in [
             ("url", url),
             ("credentials_file", CREDENTIALS.to_owned()),

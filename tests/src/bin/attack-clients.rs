@@ -237,6 +237,14 @@ impl Clients {
                         Careful::Reader => judge(opened.file(), target),
                         Careful::Writer => write(opened.file(), target, chance.below(WRITTEN_BLOCKS)),
                     };
+                    if matches!(outcome, Outcome::Wrong) {
+                        let found = read_marker(opened.file());
+                        println!(
+                            "WRONG: {who} for {}: {found:?} on {:?}",
+                            target.id,
+                            opened.device()
+                        );
+                    }
                     self.count(who, outcome);
                     let _closed = opened.close().await;
                 }

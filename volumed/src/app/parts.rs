@@ -9,13 +9,15 @@ use super::AppError;
 use crate::api::{DoctorSource, FindingSource};
 use crate::cloud::{CallObserver, Cloud, CloudStack, LocalCloud, LocalConfig, Metered, Retry, RetryPolicy};
 use crate::config::{Config, Devices, Provider, VolumeIdentity};
-use crate::device::{InventoryFeed, KernelIdentities, Watcher, WatcherConfig, WatcherStats};
+use crate::device::{
+    InventoryFeed, KernelIdentities, SysRoot, Watcher, WatcherConfig, WatcherStats, boot_id,
+};
 use crate::doctor::Doctor;
 use crate::metrics::{Metrics, WatcherTotals};
 use crate::model::{OperationKind, OperationStatus};
 use crate::operation::{self, IdentityPolicy, Observer, Operations, Settings};
 use crate::reconcile::Reconciler;
-use crate::store::Store;
+use crate::store::{self, Store};
 
 /// How often the three views are compared where nothing gives a reason to.
 const RECONCILE_EVERY: Duration = Duration::from_secs(60);
@@ -36,7 +38,14 @@ impl Parts {
     /// # Errors
     /// [`AppError::Part`] with the part that could not be started; those below it have stopped by then.
     pub(super) async fn start(config: &Config, store: &Store) -> Result<Self, AppError> {
-        let watching = watcher_config(config.devices);
+        let boot_id = blocking("boot id", || boot_id(&SysRoot::default())).await?;
+        let disputed = store
+            .read(move |conn| store::disputes::of_boot(conn, &boot_id))
+            .await;
+        let watching = WatcherConfig {
+            disputed: disputed.map_err(failed("database"))?,
+            ..watcher_config(config.devices)
+        };
         let (watcher, feed) = blocking("device watcher", || Watcher::start(watching)).await?;
         let metrics = metrics_of(feed.clone());
         let cloud = layered(open_cloud(config).await?, &metrics);

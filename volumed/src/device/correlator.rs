@@ -5,6 +5,7 @@
 //! | – | the expectation proves nothing (blank serial, inode 0) | `Foreign(NoIdentity)` |
 //! | none | | `Missing` |
 //! | two or more | whatever else | `Ambiguous` |
+//! | one | it was seen beside another one with that identity before | `Disputed` |
 //! | one | its size differs | `WrongSize` |
 //! | one | another volume has a claim on it | `Foreign(Claimed)` |
 //! | one | in use by anything else | `Busy` |
@@ -26,6 +27,9 @@ pub enum Correlation {
     Missing,
     /// Several disks have the identity: none is handed out.
     Ambiguous(Vec<Disk>),
+    /// The only disk with the identity was seen beside another one that had it too: it may be the one that does not belong
+    /// here.
+    Disputed(Disk),
     /// The disk with the identity has another size.
     WrongSize(Disk),
     /// The disk is in use, in these ways.
@@ -60,6 +64,12 @@ pub fn correlate(inventory: &Inventory, usage: &Usage, expected: &Expectation) -
         [only] => (*only).clone(),
         several => return Correlation::Ambiguous(several.iter().map(|disk| (*disk).clone()).collect()),
     };
+    if disk
+        .diskseq
+        .is_some_and(|diskseq| inventory.disputed.contains(&diskseq))
+    {
+        return Correlation::Disputed(disk);
+    }
     if disk.size != expected.size {
         return Correlation::WrongSize(disk);
     }

@@ -25,6 +25,7 @@ fn inventory(disks: &[Disk]) -> Inventory {
         generation: 1,
         disks: disks.to_vec(),
         unsettled: Vec::new(),
+        disputed: std::collections::BTreeSet::new(),
     }
 }
 
@@ -167,4 +168,21 @@ fn a_loop_device_matches_by_device_and_inode_together() {
     assert_eq!(correlate(7, 9), Correlation::Matched(looped));
     assert_eq!(correlate(9, 7), Correlation::Missing);
     assert_eq!(correlate(7, 8), Correlation::Missing);
+}
+
+#[test]
+fn the_one_that_stayed_of_two_is_not_taken() {
+    let one = disk("vdb", 5, Some("s1"));
+    let mut inventory = inventory(&[one.clone()]);
+    inventory.disputed.insert(5);
+    let expected = expected("s1");
+    assert_eq!(
+        correlate(&inventory, &Usage::default(), &expected),
+        Correlation::Disputed(one.clone())
+    );
+    inventory.disputed = [6].into();
+    assert_eq!(
+        correlate(&inventory, &Usage::default(), &expected),
+        Correlation::Matched(one)
+    );
 }

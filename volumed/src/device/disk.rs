@@ -1,5 +1,6 @@
 //! The disks that one scan has found.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::model::{Bytes, DevNum, Identity, Incarnation};
@@ -56,6 +57,9 @@ pub struct Inventory {
     /// Kernel names of disks in transition (attributes missing or changing while being read). Where the rest could
     /// be read they are in `disks` too, without an identity. Look again before concluding anything about them.
     pub unsettled: Vec<String>,
+    /// The `diskseq` of every disk here that was ever seen beside another one with its identity: which of them is the real
+    /// one is not known, also after the other has gone. Only a watcher, which remembers, fills it in.
+    pub disputed: BTreeSet<u64>,
 }
 
 impl Inventory {

@@ -25,7 +25,7 @@ pub use identity::{IdentitySource, KernelIdentities, NotReady, loop_identity_of_
 pub use openers::{Exclusivity, Opener, ProbeError, exclusive_probe, openers};
 pub use pin::{Observed, Pin, PinError, open_verified};
 pub use root::{SysRoot, rescan_pci};
-pub use scan::{ScanError, scan, scan_with};
+pub use scan::{ScanError, boot_id, scan, scan_with};
 pub use usage::{Usage, UsageError, Use};
 pub use watcher::{
     Alarms, ChangeExpected, Hearing, InventoryFeed, RescanError, WaitError, Watcher, WatcherConfig,

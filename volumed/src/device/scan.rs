@@ -1,5 +1,6 @@
 //! One look at all whole disks in sysfs.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,18 @@ pub struct ScanError {
     pub source: io::Error,
 }
 
+/// The present boot: together with `diskseq` it names one plug-in of a disk for ever.
+///
+/// # Errors
+/// Where procfs does not tell.
+pub fn boot_id(root: &SysRoot) -> Result<String, ScanError> {
+    let path = root.proc.join("sys/kernel/random/boot_id");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(source) => Err(ScanError { path, source }),
+    }
+}
+
 /// Lists the whole disks with the identities that the kernel reports, as generation 0.
 ///
 /// # Errors
@@ -43,20 +56,14 @@ pub fn scan_with(
     identities: &dyn IdentitySource,
     generation: u64,
 ) -> Result<Inventory, ScanError> {
-    let boot_id_path = root.proc.join("sys/kernel/random/boot_id");
-    let boot_id = std::fs::read_to_string(&boot_id_path)
-        .map_err(|source| ScanError {
-            path: boot_id_path,
-            source,
-        })?
-        .trim()
-        .to_owned();
+    let boot_id = boot_id(root)?;
 
     let mut inventory = Inventory {
         boot_id,
         generation,
         disks: Vec::new(),
         unsettled: Vec::new(),
+        disputed: BTreeSet::new(),
     };
     for name in entries(&root.block_dir())? {
         match look_at(root, identities, &name) {

@@ -69,6 +69,16 @@ pub(super) fn mismatch(found: &Correlation, expected: &DeviceExpectation) -> Fai
             Failure::new(ErrorCode::DeviceAmbiguous, text)
                 .hint("one of them does not belong here; none is handed out")
         }
+        Correlation::Disputed(disk) => {
+            let text = format!(
+                "{} carries identity {identity}, but was seen beside another disk that did too",
+                disk.node.display()
+            );
+            Failure::new(ErrorCode::DeviceAmbiguous, text).hint(
+                "it may be the one that does not belong here: detach the volume and attach it again, so that its disk is \
+                 plugged in anew and alone",
+            )
+        }
         Correlation::WrongSize(disk) => {
             let text = format!(
                 "{} has {}, expected {}",

@@ -17,7 +17,7 @@ use super::step::{Context, Step, StepError, Verdict, with_causes};
 use super::trouble::Patience;
 use super::trouble::until_settled;
 use super::world::World;
-use super::{cloud_call, outcome, steps};
+use super::{cloud_call, disputes, outcome, steps};
 use crate::model::{ErrorCode, Failure, JournalLine, OperationId, StepState};
 use crate::store::{self, OperationRecord, StoreError};
 
@@ -58,6 +58,12 @@ impl Executor {
             tasks,
             stopping,
         })
+    }
+
+    /// Keeps disputes about disks on record for as long as the daemon runs.
+    pub(super) fn keep_disputes(&self) {
+        self.tasks
+            .spawn(disputes::keep(Arc::clone(&self.world), self.stopping.clone()));
     }
 
     /// Takes an operation that is recorded as open.

@@ -93,7 +93,10 @@ impl Kernel {
     pub(super) async fn reopen(&self, expected: &DeviceExpectation) -> Result<Arc<Pin>, Failure> {
         let inventory = self.look().await?;
         match device::correlate(&inventory, &Usage::default(), expected) {
-            Correlation::Matched(disk) => self.open(disk, expected).await?.map_err(|e| refusal(&e)),
+            // The caller compares it with the very plug-in that was bound, before there was a dispute or while there was none.
+            Correlation::Matched(disk) | Correlation::Disputed(disk) => {
+                self.open(disk, expected).await?.map_err(|e| refusal(&e))
+            }
             other => Err(mismatch(&other, expected)),
         }
     }

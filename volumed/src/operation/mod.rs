@@ -9,6 +9,7 @@ mod cloud_call;
 mod conditions;
 mod device_failure;
 mod device_wait;
+mod disputes;
 mod error;
 mod executor;
 mod kernel;

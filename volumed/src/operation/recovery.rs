@@ -167,6 +167,7 @@ impl Operations {
                 end_other_boots(tx, &boot_id)
             })
             .await?;
+        self.executor.keep_disputes();
         self.hold_again().await?;
         let open = self.world.store.read(store::operations::all_open).await?;
         tracing::info!(

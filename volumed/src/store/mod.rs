@@ -7,6 +7,7 @@
 pub mod attachments;
 pub mod audit;
 pub mod calls;
+pub mod disputes;
 mod error;
 pub mod events;
 pub mod idempotency;

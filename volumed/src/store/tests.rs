@@ -254,7 +254,10 @@ async fn the_head_of_the_file_tells_whose_it_is() {
     store.close().await;
     drop(store);
     let head = || std::fs::read(&path).unwrap();
-    assert_eq!(judge_head(&head()), Ok(1));
+    assert_eq!(
+        judge_head(&head()),
+        Ok(u32::try_from(super::schema::VERSION).unwrap())
+    );
     let conn = Connection::open(&path).unwrap();
     conn.execute_batch("PRAGMA user_version = 9").unwrap();
     conn.close().unwrap();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::alarms::{Hint, Subscriptions};
+use super::disputes::Disputes;
 use super::{Shared, WatcherConfig, WatcherStartError};
 use crate::device::disk::Inventory;
 use crate::device::scan::{ScanError, scan_with};
@@ -34,6 +35,7 @@ pub(super) struct Engine {
     last_scan: Instant,
     dirty: bool,
     retry: Option<Retry>,
+    disputes: Disputes,
 }
 
 /// A reason to look again although nothing has happened.
@@ -52,7 +54,9 @@ impl Engine {
     ) -> Result<(Engine, watch::Receiver<Arc<Inventory>>), WatcherStartError> {
         let alarms = Subscriptions::open(&config)?;
         shared.stats.hears(alarms.hearing());
-        let inventory = timed_scan(&config, &shared).map_err(WatcherStartError::Scan)?;
+        let mut inventory = timed_scan(&config, &shared).map_err(WatcherStartError::Scan)?;
+        let mut disputes = Disputes::known(&config.disputed);
+        disputes.mark(&mut inventory);
         let (publisher, inventories) = watch::channel(Arc::new(inventory.clone()));
         let last_scan = Instant::now();
         let mut engine = Engine {
@@ -63,6 +67,7 @@ impl Engine {
             last_scan,
             dirty: false,
             retry: None,
+            disputes,
         };
         engine.plan_retry(&inventory);
         Ok((engine, inventories))
@@ -110,7 +115,8 @@ impl Engine {
         self.alarms.follow_udevd();
         self.shared.stats.hears(self.alarms.hearing());
         match timed_scan(&self.config, &self.shared) {
-            Ok(inventory) => {
+            Ok(mut inventory) => {
+                self.disputes.mark(&mut inventory);
                 self.plan_retry(&inventory);
                 self.publisher.send_replace(Arc::new(inventory));
             }

@@ -15,11 +15,13 @@
 
 mod alarms;
 mod announced;
+mod disputes;
 mod engine;
 mod feed;
 mod sequence;
 mod stats;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -57,6 +59,8 @@ pub struct WatcherConfig {
     pub root: SysRoot,
     /// Who tells identities.
     pub identities: Arc<dyn IdentitySource>,
+    /// The disks of this boot, by `diskseq`, that an earlier watcher saw beside another one with their identity.
+    pub disputed: BTreeSet<u64>,
     /// What to listen to.
     pub alarms: Alarms,
     /// Receive buffer asked for on the netlink sockets, in bytes. An event takes about 1.3 KiB of it.
@@ -72,6 +76,7 @@ impl Default for WatcherConfig {
         WatcherConfig {
             root: SysRoot::default(),
             identities: Arc::new(KernelIdentities::default()),
+            disputed: BTreeSet::new(),
             alarms: Alarms::All,
             receive_buffer: 8 << 20,
             idle_interval: Duration::from_secs(30),

@@ -197,6 +197,7 @@ mod tests {
             generation: 1,
             disks,
             unsettled: Vec::new(),
+            disputed: std::collections::BTreeSet::new(),
         }
     }
 
