@@ -42,6 +42,7 @@ CREATE TABLE attachments (
     attached_at TEXT,
     ended_at    TEXT,
     baseline    TEXT,                          -- the newest disk before the attach was sent, as BOOT:DISKSEQ
+    mark        TEXT,                          -- what tells it from other attachments in the cloud, when it was bound
     UNIQUE (volume_id, generation),
     CHECK ((ended_at IS NOT NULL) = (state = 'detached'))
 ) STRICT;

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use volume_client::types::{Finding, FindingKind, Volume, VolumeId, VolumeState};
 use whole_system_tests::virtual_machine::{DiskBus, GuestProcess, MachineSetup, NBD_PORT, PluggableDisk};
-use whole_system_tests::{Chance, SOCKET, VirtualSite, run, wait_until};
+use whole_system_tests::{Chance, Hypervisor, SOCKET, VirtualSite, run, wait_until};
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -301,4 +301,34 @@ async fn the_vm_is_known_by_its_firmware_and_the_doctor_finds_nothing_to_fix() {
         assert!(checks.iter().any(|check| is_there(&check)), "{name}: {checks:#?}");
     }
     site.detach(id).await.unwrap();
+}
+
+/// Whoever swaps disks at the hypervisor can give a serial to any disk: only the cloud's own plugging makes it a proof.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_was_plugged_in_again_behind_the_clouds_back_is_not_bound_until_it_is_attached_anew() {
+    let Some(site) = VirtualSite::boot(MachineSetup::default()).await.unwrap() else {
+        return;
+    };
+    site.start_daemon("").await.unwrap();
+    let id = site.create("a", GIB).await.unwrap();
+    let before = site.attach(id).await.unwrap();
+    let disk = site.cloud.disk(site.cloud_id(id).await.unwrap()).unwrap();
+    let hypervisor = site.machine.hypervisor();
+    hypervisor.unplug(&disk, PATIENCE).await.unwrap();
+    hypervisor.plug(&disk).await.unwrap();
+    let text = id.to_string();
+    let refused = wait_until("the disk that came again", PATIENCE, async || {
+        let outcome = site.try_volumectl(&["correlate", &text]).await.unwrap();
+        assert_ne!(outcome.code, Some(0), "{outcome:?}");
+        outcome.stderr.contains("pulled out").then_some(outcome)
+    })
+    .await;
+    assert!(refused.stderr.contains("attach it again"), "{refused:?}");
+    let device = site.try_volumectl(&["device", &text]).await.unwrap();
+    assert_ne!(device.code, Some(0), "{device:?}");
+    site.detach(id).await.unwrap();
+    let after = site.attach(id).await.unwrap();
+    assert!(after.diskseq > before.diskseq, "{before:?} {after:?}");
+    site.detach(id).await.unwrap();
+    assert_eq!(site.cloud.violations(), []);
 }

@@ -205,7 +205,20 @@ impl Clients {
                 }
                 VolumeState::InUse if !usable => {
                     let correlated = self.client.correlate_and_wait(target.id, patience).await;
-                    ("correlate", correlated.is_ok())
+                    self.count(
+                        "correlate",
+                        if correlated.is_ok() {
+                            Outcome::Right
+                        } else {
+                            Outcome::Refused
+                        },
+                    );
+                    if correlated.is_ok() {
+                        continue;
+                    }
+                    // Then its disk has to be plugged in anew.
+                    let detached = self.client.detach_and_wait(target.id, patience).await;
+                    ("detach", detached.is_ok())
                 }
                 VolumeState::InUse if chance.below(8) == 0 => {
                     let detached = self.client.detach_and_wait(target.id, patience).await;

@@ -129,6 +129,9 @@ async fn round(
     for target in &targets {
         figures.count_image(&images::search(&target.disk.image, target.id));
     }
+    if figures.wrong() > 0 {
+        tell(&site, &clients).await?;
+    }
     figures.machines = 1;
     figures.violations = site.cloud.violations().len() as u64;
     Ok(Some(()))
@@ -191,6 +194,17 @@ async fn end(clients: &GuestProcess) -> Result<std::collections::BTreeMap<String
         Some(serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {last}")))
     })
     .await
+}
+
+/// Shows what led to a wrong disk: what the clients said, and what the daemon did.
+async fn tell(site: &VirtualSite, clients: &GuestProcess) -> Result<(), MachineError> {
+    let daemon = site.machine.read_file("/var/log/volumed.log").await?;
+    eprintln!(
+        "the clients:\n{}\nthe daemon:\n{}",
+        clients.log().await?,
+        String::from_utf8_lossy(&daemon)
+    );
+    Ok(())
 }
 
 /// Waits until the clients have said something.

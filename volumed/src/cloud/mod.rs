@@ -202,6 +202,9 @@ pub struct ProviderVolume {
     pub state: ProviderState,
     /// The VM that it is plugged into; `None` as soon as a detach has been accepted for good.
     pub attached_to: Option<String>,
+    /// What tells this attachment from the one before and the next, where the provider has such a thing (when it was
+    /// attached, say): it changes whenever the volume is attached anew, and only then. `None` where it is not attached.
+    pub attachment_mark: Option<String>,
     /// How the kernel of that VM will name it; `None` where only an attach decides that.
     pub identity: Option<Identity>,
 }

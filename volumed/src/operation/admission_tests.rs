@@ -13,6 +13,7 @@ fn situation(state: VolumeState) -> Situation {
         generation: 1,
         state: AttachmentState::Attached,
         baseline: None,
+        mark: None,
         attached_at: Some(now),
     });
     Situation {

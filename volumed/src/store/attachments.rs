@@ -24,6 +24,8 @@ pub struct AttachmentRecord {
     pub attached_at: Option<Timestamp>,
     /// The newest disk of this machine before the attach was sent, where its device is told by its appearance.
     pub baseline: Option<Incarnation>,
+    /// What told it from other attachments in the cloud when its device was bound.
+    pub mark: Option<String>,
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<AttachmentRecord> {
@@ -35,6 +37,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<AttachmentRecord> {
         state: parsed(row, "state")?,
         attached_at: parsed_opt(row, "attached_at")?,
         baseline: parsed_opt(row, "baseline")?,
+        mark: row.get("mark")?,
     })
 }
 
@@ -77,6 +80,13 @@ pub fn note_baseline(tx: &Tx<'_>, id: i64, newest: &Incarnation) -> Result<(), S
         "UPDATE attachments SET baseline = coalesce(baseline, ?2) WHERE id = ?1 AND ended_at IS NULL",
         params![id, newest.to_string()],
     )?;
+    Ok(())
+}
+
+/// Notes what tells the volume's live attachment from others in the cloud.
+pub fn set_mark(tx: &Tx<'_>, volume: VolumeId, mark: Option<&str>) -> Result<(), StoreError> {
+    let sql = "UPDATE attachments SET mark = ?2 WHERE volume_id = ?1 AND ended_at IS NULL";
+    tx.execute(sql, params![volume.to_string(), mark])?;
     Ok(())
 }
 

@@ -176,6 +176,12 @@ pub fn set_size(tx: &Tx<'_>, volume: VolumeId, size: Bytes) -> Result<(), StoreE
     Ok(())
 }
 
+/// The latest mapping of an attachment, live or released.
+pub fn latest_of(conn: &Connection, attachment: i64) -> Result<Option<MappingRecord>, StoreError> {
+    let sql = "SELECT * FROM mappings WHERE attachment_id = ?1 ORDER BY id DESC LIMIT 1";
+    Ok(conn.query_row(sql, [attachment], read).optional()?)
+}
+
 /// The volume's live mapping.
 pub fn live(conn: &Connection, volume: VolumeId) -> Result<Option<MappingRecord>, StoreError> {
     let sql = "SELECT * FROM mappings WHERE volume_id = ?1 AND released_at IS NULL";

@@ -11,6 +11,7 @@ const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// Step `n` takes a database from version `n + 1` to `n + 2`. Version 1 is the first.
 const MIGRATIONS: &[&str] = &["ALTER TABLE attachments ADD COLUMN baseline TEXT;
+     ALTER TABLE attachments ADD COLUMN mark TEXT;
      CREATE TABLE disputed_plug_ins (boot_id TEXT NOT NULL, diskseq INTEGER NOT NULL, seen_at TEXT NOT NULL,
                                      PRIMARY KEY (boot_id, diskseq)) STRICT, WITHOUT ROWID;"];
 
@@ -108,7 +109,9 @@ mod tests {
         let text = format!("{before}{after}");
         let kept: Vec<&str> = text
             .lines()
-            .filter(|line| !line.trim_start().starts_with("baseline "))
+            .filter(|line| {
+                !line.trim_start().starts_with("baseline ") && !line.trim_start().starts_with("mark ")
+            })
             .collect();
         kept.join("\n")
     }

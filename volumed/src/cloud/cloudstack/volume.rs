@@ -22,6 +22,11 @@ pub(super) fn serial_of(id: &str) -> String {
 }
 
 /// The volume as the daemon sees it.
+/// When the volume was attached: CloudStack sets it with each attach, and clears it with each detach.
+fn attachment_mark(volume: &wire::Volume) -> Option<String> {
+    volume.virtualmachineid.as_ref().and(volume.attached.clone())
+}
+
 pub(super) fn provider_volume(volume: &wire::Volume, identity: VolumeIdentity) -> ProviderVolume {
     ProviderVolume {
         provider_ref: volume.id.clone(),
@@ -29,6 +34,7 @@ pub(super) fn provider_volume(volume: &wire::Volume, identity: VolumeIdentity) -
         size: Bytes(volume.size),
         state: state_of(volume),
         attached_to: volume.virtualmachineid.clone(),
+        attachment_mark: attachment_mark(volume),
         identity: match identity {
             VolumeIdentity::Serial => Some(Identity::Serial(serial_of(&volume.id))),
             VolumeIdentity::Appearance => None,

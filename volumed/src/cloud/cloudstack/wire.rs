@@ -21,6 +21,8 @@ pub(super) struct Volume {
     #[serde(default)]
     pub(super) size: u64,
     pub(super) virtualmachineid: Option<String>,
+    /// When it was attached, in the server's own writing.
+    pub(super) attached: Option<String>,
     /// The last job that was seen on it; at work while `jobstatus` says so.
     pub(super) jobid: Option<String>,
     pub(super) jobstatus: Option<i64>,

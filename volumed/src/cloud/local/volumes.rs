@@ -48,6 +48,8 @@ impl Inner {
             size: Bytes(0),
             state: ProviderState::Ready,
             attached_to: None,
+            // Its identity is the file itself: a device of that identity holds its content, whoever bound it.
+            attachment_mark: None,
             identity: None,
         };
         match layout::read_record::<VolumeRecord>(&dir, VOLUME) {

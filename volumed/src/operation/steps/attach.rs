@@ -11,7 +11,9 @@ use crate::operation::device_wait::DeviceWait;
 use crate::operation::lease;
 use crate::operation::step::{Context, Step, StepError, Verdict};
 use crate::operation::steps::appearance;
-use crate::operation::steps::attached::{attached_here, found_attached_here, note_found_attached};
+use crate::operation::steps::attached::{
+    attached_here, attachment_here, found_attached_here, note_found_attached,
+};
 use crate::operation::steps::detach::require_unused;
 use crate::operation::steps::phantom::{require_gone, require_no_phantom};
 use crate::operation::world::provider_ref;
@@ -291,9 +293,9 @@ impl Step for Bind {
         let held = || StepError::wait("the device to be held again");
         let pin = cx.world.pins.of(cx.volume.id).ok_or_else(held)?;
         // The kernel shows it; that it is ours is for the cloud to say, once more.
-        if !attached_here(cx).await? {
+        let Some(attachment) = attachment_here(cx).await? else {
             return Err(refuse_unattached(cx).await);
-        }
+        };
         // A twin that came after the device was proven counts too: looked for anew, at the last moment.
         cx.world.kernel.look().await?;
         let observed = cx.world.kernel.verify(pin, &expectation(cx)?).await?;
@@ -303,6 +305,7 @@ impl Step for Bind {
             .store
             .write(move |tx| {
                 let mapping = store::mappings::bind(tx, id, &observed)?;
+                store::attachments::set_mark(tx, id, attachment.attachment_mark.as_deref())?;
                 // The operation's answer shows the path.
                 store::volumes::mark_handed_out(tx, id)?;
                 let after = format!(

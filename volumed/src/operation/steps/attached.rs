@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::cloud::ProviderVolume;
 use crate::model::{ErrorCode, Failure};
 use crate::operation::cloud_call;
 use crate::operation::step::{Context, StepError};
@@ -11,9 +12,14 @@ use crate::store;
 /// So long after a reading of the cloud it is worth reading again.
 const A_MOMENT: Duration = Duration::from_millis(500);
 
-/// What the cloud says of the volume's attachment. While it is at work on the volume it says nothing that lasts: a detach
-/// under way looks like an attached volume.
+/// Whether the cloud has the volume attached here.
 pub(super) async fn attached_here(cx: &Context) -> Result<bool, StepError> {
+    Ok(attachment_here(cx).await?.is_some())
+}
+
+/// The volume as the cloud has it, where it is attached here. While the cloud is at work on the volume it says nothing that
+/// lasts: a detach under way looks like an attached volume.
+pub(super) async fn attachment_here(cx: &Context) -> Result<Option<ProviderVolume>, StepError> {
     let seen = cx
         .world
         .in_cloud(&cx.volume)
@@ -22,9 +28,9 @@ pub(super) async fn attached_here(cx: &Context) -> Result<bool, StepError> {
     if seen.attached_to.as_ref().is_none_or(|vm| *vm == cx.world.own_vm) {
         cloud_call::require_idle(cx, Some(&seen))?;
     }
-    match seen.attached_to {
-        None => Ok(false),
-        Some(vm) if vm == cx.world.own_vm => Ok(true),
+    match &seen.attached_to {
+        None => Ok(None),
+        Some(vm) if *vm == cx.world.own_vm => Ok(Some(seen)),
         Some(vm) => {
             let text = format!("volume {} is attached to VM `{vm}` in the cloud", cx.volume.id);
             let hint = "detach it there; it is never taken from another VM";

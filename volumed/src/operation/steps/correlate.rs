@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use volume_client::types::ConditionKind;
 
+use crate::cloud::ProviderVolume;
 use crate::model::{ErrorCode, Failure};
 use crate::operation::step::{Context, Step, StepError, Verdict};
 use crate::operation::steps::attach::{end_attachment, expectation, mapped_pin};
-use crate::operation::steps::attached::attached_here;
+use crate::operation::steps::attached::attachment_here;
 use crate::store;
 
 /// An attached volume is still attached here; the mapping that no longer holds is released.
@@ -23,7 +24,7 @@ impl Step for StillAttached {
     }
 
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
-        if !attached_here(cx).await? {
+        let Some(seen) = attachment_here(cx).await? else {
             if !goes_when_let_go(cx).await? {
                 let text = format!(
                     "volume {} is detached in the cloud, but its device is still here",
@@ -45,13 +46,14 @@ impl Step for StillAttached {
             return Err(Failure::new(ErrorCode::NotAttached, text)
                 .hint("attach it again")
                 .into());
-        }
+        };
         if let Some(pin) = mapped_pin(cx).await? {
             let expected = expectation(cx)?;
             if cx.world.kernel.verify(pin, &expected).await.is_ok() {
                 return Ok("the mapping holds".into());
             }
         }
+        let is_replugged = is_replugged(cx, &seen).await?;
         let id = cx.volume.id;
         cx.world
             .store
@@ -62,12 +64,47 @@ impl Step for StillAttached {
             })
             .await?;
         cx.world.pins.let_go(id);
+        if is_replugged {
+            let text = format!(
+                "the disk of volume {id} was pulled out of this VM without the cloud's doing; what has its serial since then is \
+                 not proven to be it"
+            );
+            return Err(Failure::new(ErrorCode::DeviceChanged, text)
+                .hint("detach the volume and attach it again: then the cloud itself plugs its disk in")
+                .into());
+        }
         Ok("the stale mapping is released".into())
     }
 
     async fn undo(&self, _cx: &Context) -> Result<(), StepError> {
         Ok(())
     }
+}
+
+/// Whether the plug-in that was bound is gone although the cloud still shows the very attachment of that time. A serial tells
+/// which volume a disk claims to be; that the cloud has just plugged it in is what makes the claim good. A provider that has
+/// no mark of an attachment has identities that need none.
+async fn is_replugged(cx: &Context, seen: &ProviderVolume) -> Result<bool, StepError> {
+    let id = cx.volume.id;
+    let bound = cx.world.store.read(move |conn| {
+        let Some(attachment) = store::attachments::live(conn, id)? else {
+            return Ok(None);
+        };
+        let latest = store::mappings::latest_of(conn, attachment.id)?;
+        Ok::<_, store::StoreError>(latest.map(|mapping| (attachment.mark, mapping)))
+    });
+    let Some((Some(mark), mapping)) = bound.await? else {
+        return Ok(false);
+    };
+    let is_of_now =
+        mapping.observed.boot_id == cx.world.boot_id && seen.attachment_mark.as_ref() == Some(&mark);
+    if !is_of_now {
+        return Ok(false);
+    }
+    let inventory = cx.world.kernel.look().await?;
+    let mut carriers = inventory.carriers(&mapping.observed.identity);
+    let is_still_here = carriers.any(|disk| disk.diskseq == mapping.observed.diskseq);
+    Ok(!is_still_here)
 }
 
 /// Whether the device of a volume that the cloud has detached is gone, or goes once we no longer hold it: a loop device
