@@ -148,7 +148,8 @@ mod tests {
         file.write_all(&ours.intend(0)).unwrap();
         file.write_all(&theirs.intend(1)).unwrap();
         ours.intend(1);
-        (ours.settle(0), ours.settle(1));
+        ours.settle(0);
+        ours.settle(1);
         let tally = Tally::default();
         check_blocks(&file, &ours, &tally);
         let mut seen = (0, 0);
