@@ -58,6 +58,13 @@ impl Model {
         }
     }
 
+    /// Whether it is known which version a block has that was written to.
+    pub(super) fn is_settled(&self, block: u64) -> bool {
+        self.blocks
+            .get(&block)
+            .is_some_and(|versions| versions.len() == 1)
+    }
+
     /// What these bytes of a block are.
     pub(super) fn judge(&self, block: u64, found: &[u8]) -> Judgement {
         let allowed = self.blocks.get(&block).map_or(&[0][..], Vec::as_slice);
@@ -99,9 +106,11 @@ mod tests {
         assert_eq!(model.judge(5, &[0; BLOCK]), Judgement::Right);
         let first = model.intend(5);
         // It may not have arrived.
+        assert!(!model.is_settled(5));
         assert_eq!(model.judge(5, &[0; BLOCK]), Judgement::Right);
         assert_eq!(model.judge(5, &first), Judgement::Right);
         model.settle(5);
+        assert!(model.is_settled(5) && !model.is_settled(6));
         assert_eq!(model.judge(5, &first), Judgement::Right);
         assert_ne!(model.judge(5, &[0; BLOCK]), Judgement::Right);
         assert_ne!(model.judge(6, &first), Judgement::Right);

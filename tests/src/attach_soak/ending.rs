@@ -134,3 +134,26 @@ async fn volumes(site: &CloudSite) -> Result<Vec<Volume>, ClientError> {
 fn cloud_id(volume: &Volume) -> Option<Uuid> {
     volume.provider_volume_id.as_ref()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_block_that_landed_in_another_volumes_file_is_found() {
+        let (mut ours, mut theirs) = (Model::of(Uuid::from_u128(1)), Model::of(Uuid::from_u128(2)));
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&ours.intend(0)).unwrap();
+        file.write_all(&theirs.intend(1)).unwrap();
+        ours.intend(1);
+        ours.settle(0);
+        ours.settle(1);
+        let tally = Tally::default();
+        check_blocks(&file, &ours, &tally);
+        let mut seen = (0, 0);
+        tally.count(|figures| seen = (figures.blocks, figures.wrong));
+        assert_eq!(seen, (2, 1));
+    }
+}

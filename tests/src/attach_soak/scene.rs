@@ -55,14 +55,19 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Takes one of the cycles that are left; `false` where none is.
+    /// Takes one of the cycles that are left; `false` where none is. Tells now and then how far the soak is.
     pub(super) fn take_cycle(&self) -> bool {
-        let mut taken = false;
+        let mut taken = None;
         self.tally.count(|figures| {
-            taken = figures.cycles < self.cycles;
-            figures.cycles += u64::from(taken);
+            if figures.cycles < self.cycles {
+                figures.cycles += 1;
+                taken = Some(figures.cycles);
+            }
         });
-        taken
+        if let Some(number) = taken.filter(|number| number % 100 == 0) {
+            eprintln!("cycle {number} of {}", self.cycles);
+        }
+        taken.is_some()
     }
 
     /// The VM that everything is attached to.

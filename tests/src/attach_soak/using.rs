@@ -51,7 +51,11 @@ impl Scene<'_> {
         self.check_size(&opened, model);
         let device = opened.device().clone();
         let behind = backing_file(&device.device_path);
-        let met = self.check_and_write(&opened, model, blocks).await;
+        let mut written = vec![blocks.write];
+        if !model.is_settled(MARKER) {
+            written.push(MARKER);
+        }
+        let met = self.check_and_write(&opened, model, blocks.read, &written).await;
         let closed = opened.close().await;
         match (met, closed) {
             (Met::Wrong(what), _) => {
@@ -66,8 +70,7 @@ impl Scene<'_> {
                 self.tally.count(|figures| figures.right += 1);
                 // Flushed and closed; that the lease could not be given back is for the daemon to sort out.
                 if !matches!(closed, Err(ClientError::DeviceIo { .. })) {
-                    model.settle(MARKER);
-                    model.settle(blocks.write);
+                    written.iter().for_each(|block| model.settle(*block));
                 }
             }
         }
@@ -107,17 +110,23 @@ impl Scene<'_> {
         }
     }
 
-    async fn check_and_write(&self, opened: &OpenedDevice, model: &mut Model, blocks: Blocks) -> Met {
+    async fn check_and_write(
+        &self,
+        opened: &OpenedDevice,
+        model: &mut Model,
+        read: u64,
+        written: &[u64],
+    ) -> Met {
         let Ok(file) = opened.try_clone() else {
             return Met::Failed;
         };
-        let (known, numbers) = (model.clone(), [MARKER, blocks.read]);
-        let mut writes = vec![(blocks.write, model.intend(blocks.write))];
-        if !known.written().any(|block| block == MARKER) {
-            writes.push((MARKER, model.intend(MARKER)));
-        }
+        let known = model.clone();
+        let writes: Vec<_> = written
+            .iter()
+            .map(|block| (*block, model.intend(*block)))
+            .collect();
         let work = tokio::task::spawn_blocking(move || {
-            let met = compare(&file, &known, &numbers)?;
+            let met = compare(&file, &known, &[MARKER, read])?;
             if matches!(met, Met::Right) {
                 for (block, bytes) in writes {
                     file.write_all_at(&bytes, block * BLOCK as u64)?;

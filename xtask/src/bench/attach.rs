@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::machine;
-use crate::command::{check, status};
+use crate::command::{check, output, status};
 use crate::run::{self, Run};
 use crate::{console, root, workspace};
 
@@ -50,10 +50,11 @@ pub(crate) fn attach(args: &AttachArgs) -> Result<ExitCode> {
     }
     let run = Run::start()?;
     let programs = workspace::target_dir()?.join("release");
-    let report = measure(&run, args, &programs)?;
+    let (report, told) = measure(&run, args, &programs)?;
     if run::report_leaks(&run.leaks()?) {
         bail!("the bench left something behind; it has been removed now");
     }
+    console::say(told.trim_end());
     if let Some(file) = &args.json {
         fs::write(file, serde_json::to_string_pretty(&report)? + "\n")
             .with_context(|| format!("cannot write {}", file.display()))?;
@@ -74,16 +75,18 @@ fn through_sudo(args: &AttachArgs) -> Result<ExitCode> {
     })
 }
 
-fn measure(run: &Run, args: &AttachArgs, programs: &Path) -> Result<Value> {
+/// The report, and what the bench says to people; its last line is the ratio.
+fn measure(run: &Run, args: &AttachArgs, programs: &Path) -> Result<(Value, String)> {
     let (machine, version) = (machine::describe(), machine::version(programs.join("volumed")));
     console::step(&machine);
     console::say(&version);
     let result = run.dir().join("attach.json");
     let mut bench = run.command(programs.join("bench-attach"));
-    check(bench.args(plan(args)).arg("--json").arg(&result))?;
+    let told = output(bench.args(plan(args)).arg("--json").arg(&result))?;
     let text = fs::read_to_string(&result).context("the bench wrote no result")?;
     let measured: Value = serde_json::from_str(&text).context("cannot read the bench's result")?;
-    Ok(json!({"machine": machine, "versions": [version], "attach": measured}))
+    let report = json!({"machine": machine, "versions": [version], "attach": measured});
+    Ok((report, told))
 }
 
 fn plan(args: &AttachArgs) -> [String; 4] {

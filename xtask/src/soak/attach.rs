@@ -63,11 +63,12 @@ fn soak(args: &AttachArgs) -> Result<bool> {
         args.cycles, args.lanes, args.seed
     ));
     let (status, said) = tee(run.command(program).args(plan(args)))?;
-    if run::report_leaks(&run.leaks()?) {
+    let leaks = run.leaks()?;
+    if run::report_leaks(&leaks) {
         bail!("the soak left something behind; it has been removed now");
     }
     // The figures are the last line of output, whatever else had to be said.
-    if let Some(figures) = said.lines().last() {
+    if let Some(figures) = said.lines().last().filter(|_| !leaks.is_empty()) {
         console::say(figures);
     }
     Ok(status.success())
