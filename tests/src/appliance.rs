@@ -182,6 +182,12 @@ impl Appliance {
         status
     }
 
+    /// Whether a daemon that was started and not stopped has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let child = self.process.as_mut().expect("its daemon was started");
+        child.try_wait().unwrap().is_some()
+    }
+
     /// The daemon's process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

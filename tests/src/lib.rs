@@ -10,6 +10,8 @@
 )]
 
 mod appliance;
+pub mod attach_bench;
+pub mod attach_soak;
 mod binaries;
 mod chance;
 mod cloud_site;
@@ -23,6 +25,7 @@ mod mount;
 mod privilege;
 mod raw;
 mod refusal;
+pub mod swap_attack;
 mod tool;
 pub mod virtual_machine;
 mod virtual_site;

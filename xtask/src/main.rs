@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `demo`, `bench` and `install-deps`.
+//! The project's own commands: `cargo xtask test`, `demo`, `bench`, `soak` and `install-deps`.
 
 mod bench;
 mod command;
@@ -7,6 +7,7 @@ mod demo;
 mod deps;
 mod root;
 mod run;
+mod soak;
 mod test;
 mod wait;
 mod workspace;
@@ -35,6 +36,9 @@ enum Task {
     /// Measure against the tools people use today.
     #[command(subcommand)]
     Bench(BenchTask),
+    /// Run for long while everything goes wrong that can; nothing may be lost, wrong or left behind.
+    #[command(subcommand)]
+    Soak(SoakTask),
     /// Install the system packages that building, testing and the demo need.
     InstallDeps(InstallArgs),
     /// Print what the machine has now of the things a run could leave behind.
@@ -84,6 +88,14 @@ struct DemoArgs {
 enum BenchTask {
     /// Our copy, `qemu-img convert` and `nbdcopy`: same image, same kind of target, interleaved.
     Copy(bench::CopyArgs),
+    /// From the kernel's uevent to the committed mapping, beside a poll once a second for the same attaches.
+    Attach(bench::AttachArgs),
+}
+
+#[derive(Subcommand)]
+enum SoakTask {
+    /// Attach, check, write and detach in lanes, on a cloud that misbehaves, with a daemon that is killed.
+    Attach(soak::AttachArgs),
 }
 
 fn main() -> ExitCode {
@@ -101,6 +113,8 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Test(args) => test::run(args.install.consent(), &args.selection),
         Task::Demo(args) => demo::run(args.install.consent(), args.built),
         Task::Bench(BenchTask::Copy(args)) => bench::copy(&args),
+        Task::Bench(BenchTask::Attach(args)) => bench::attach(&args),
+        Task::Soak(SoakTask::Attach(args)) => soak::attach(&args),
         Task::InstallDeps(args) => {
             deps::ensure(args.consent())?;
             deps::kernel::ensure(args.consent())?;

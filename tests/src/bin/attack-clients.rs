@@ -54,6 +54,12 @@ struct Met {
     lost: u64,
 }
 
+/// How udevd's links to a disk of this serial begin: virtio-blk, virtio-scsi.
+const LINKS: [&str; 2] = [
+    "/dev/disk/by-id/virtio-",
+    "/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_",
+];
+
 /// The blocks that writers write: after the marker, and not beyond the first MiB.
 const WRITTEN_BLOCKS: u64 = 200;
 
@@ -256,7 +262,9 @@ impl Clients {
                     .await
                     .ok()
                     .map(|d| d.device_path.into()),
-                By::Link => std::fs::canonicalize(format!("/dev/disk/by-id/virtio-{}", target.serial)).ok(),
+                By::Link => LINKS
+                    .iter()
+                    .find_map(|link| std::fs::canonicalize(format!("{link}{}", target.serial)).ok()),
                 By::Name => name_of(&target.serial),
             };
             if let Some(path) = path {
@@ -295,8 +303,12 @@ fn write(file: &File, target: &Target, block: u64) -> Outcome {
 /// The node of the disk whose serial in sysfs is this one.
 fn name_of(serial: &str) -> Option<PathBuf> {
     let disks = std::fs::read_dir("/sys/block").ok()?;
-    let has =
-        |dir: &Path| std::fs::read_to_string(dir.join("serial")).is_ok_and(|found| found.trim() == serial);
+    let has = |dir: &Path| {
+        let found = std::fs::read(dir.join("serial")).or_else(|_| {
+            std::fs::read(dir.join("device/vpd_pg80")).map(|page| page.into_iter().skip(4).collect())
+        });
+        found.is_ok_and(|found| String::from_utf8_lossy(&found).trim() == serial)
+    };
     let mut found = disks.flatten().map(|entry| entry.path()).filter(|dir| has(dir));
     let name = found.next()?;
     Some(Path::new("/dev").join(name.file_name()?))

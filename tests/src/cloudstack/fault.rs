@@ -4,6 +4,7 @@
 //! one command may both strike. By chance means by a stream of numbers that follows from a seed: the k-th call of the
 //! command draws the k-th number, so a run with the same calls has the same faults.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +55,34 @@ pub enum Fault {
     StickyDelete(Stuck),
 }
 
+impl Fault {
+    /// Its kind in one word, for counting.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::LoseRequest => "lost_request",
+            Self::LoseAnswer => "lost_answer",
+            Self::Delay(_) => "delayed",
+            Self::Duplicate(_) => "duplicated",
+            Self::Unauthorised => "unauthorised",
+            Self::TooMany(_) => "too_many",
+            Self::Html => "html",
+            Self::Garbled => "garbled",
+            Self::Maintenance => "maintenance",
+            Self::Stale => "stale_list",
+            Self::Slow(_) => "slow",
+            Self::FailInJob(..) => "failed_job",
+            Self::JudgedBlocking(_) => "judged_blocking",
+            Self::Restart(Moment::BeforeHypervisor) => "restart_before",
+            Self::Restart(Moment::AfterHypervisor) => "restart_after",
+            Self::LateDetach(_) => "late_detach",
+            Self::StragglingDetach(_) => "straggling_detach",
+            Self::WrongSize(_) => "wrong_size",
+            Self::StickyDelete(_) => "sticky_delete",
+        }
+    }
+}
+
 /// Where a job is when the management server restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
@@ -86,7 +115,13 @@ pub struct Gate(Arc<watch::Sender<bool>>);
 
 /// The faults of a server.
 #[derive(Debug, Clone, Default)]
-pub struct Faults(Arc<Mutex<Vec<Rule>>>);
+pub struct Faults(Arc<Mutex<Armed>>);
+
+#[derive(Debug, Default)]
+struct Armed {
+    rules: Vec<Rule>,
+    struck: BTreeMap<&'static str, u64>,
+}
 
 #[derive(Debug)]
 struct Rule {
@@ -121,17 +156,23 @@ impl Faults {
 
     /// Disarms all.
     pub fn disarm(&self) {
-        self.0.lock().clear();
+        self.0.lock().rules.clear();
+    }
+
+    /// How often each kind of fault has struck a call so far.
+    #[must_use]
+    pub fn struck(&self) -> BTreeMap<&'static str, u64> {
+        self.0.lock().struck.clone()
     }
 
     /// How many faults are armed and have not struck; those by chance count for ever.
     #[must_use]
     pub fn armed(&self) -> usize {
-        self.0.lock().len()
+        self.0.lock().rules.len()
     }
 
     fn add(&self, command: &str, fault: Fault, when: When) {
-        self.0.lock().push(Rule {
+        self.0.lock().rules.push(Rule {
             command: command.to_owned(),
             fault,
             when,
@@ -141,7 +182,8 @@ impl Faults {
     /// Takes what strikes this call.
     pub(super) fn draw(&self, command: &str) -> Drawn {
         let mut drawn = Vec::new();
-        self.0.lock().retain_mut(|rule| {
+        let Armed { rules, struck } = &mut *self.0.lock();
+        rules.retain_mut(|rule| {
             if rule.command != command {
                 return true;
             }
@@ -159,6 +201,9 @@ impl Faults {
             }
             true
         });
+        for fault in &drawn {
+            *struck.entry(fault.kind()).or_default() += 1;
+        }
         Drawn(drawn)
     }
 }
@@ -228,6 +273,7 @@ mod tests {
         assert!(!strikes(&faults, "listZones"));
         let struck: Vec<_> = (0..3).map(|_| strikes(&faults, "listVolumes")).collect();
         assert_eq!(struck, [false, true, false]);
+        assert_eq!(faults.struck(), BTreeMap::from([("html", 1)]));
         assert_eq!(faults.armed(), 0);
     }
 

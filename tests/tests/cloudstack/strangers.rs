@@ -203,3 +203,24 @@ async fn a_strangers_disk_is_shown_and_left_alone() {
     assert_eq!(stranger.plugged(vm).await, std::slice::from_ref(&foreign));
     site.assert_well_behaved();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_twin_is_not_taken_for_ours_because_a_list_is_a_moment_old() {
+    let Some(site) = CloudSite::started().await else {
+        return;
+    };
+    let id = marked(&site, "a").await;
+    detached(&site, id).await.unwrap();
+    let (stranger, vm) = (site.cloud.stranger(), site.cloud.vm_id());
+    let serial = site.cloud.disk(site.cloud_id(id).await).unwrap().serial;
+    let twin = stranger.plug_foreign(vm, &serial, GIB).await.unwrap();
+    // It shows the volume attached here, as it was before the detach; the twin is the only disk with its serial.
+    site.cloud.faults().next("listVolumes", Fault::Stale);
+    let operation = crate::support::attach_begun(&site, id).await;
+    crate::support::condition(&site, id, volume_client::types::ConditionKind::GhostAttached).await;
+    assert!(site.daemon.client().volume_device(id).await.is_err());
+    site.hypervisor.unplug(&twin, PATIENCE).await.unwrap();
+    crate::support::completed(&site, &operation).await;
+    assert_eq!(owner(&site, id).await, Some(id.to_string()));
+    ends_well(&site, id).await;
+}

@@ -1,6 +1,7 @@
 //! What the numbers were measured on: processor, memory, kernel, versions of the tools.
 
 use std::fs;
+use std::path::Path;
 
 use crate::command::{command, output};
 
@@ -14,7 +15,7 @@ pub(super) fn describe() -> String {
 }
 
 /// The first line that a tool says about its version.
-pub(super) fn version(program: &str) -> String {
+pub(super) fn version(program: impl AsRef<Path>) -> String {
     let said = output(command(program).arg("--version")).unwrap_or_default();
     said.lines().next().unwrap_or("unknown version").to_owned()
 }

@@ -1,8 +1,10 @@
 //! `cargo xtask bench`: our programs against the ones people use today, in one run on one machine.
 
+mod attach;
 mod copy;
 mod machine;
 mod report;
 mod tools;
 
+pub(crate) use attach::{AttachArgs, attach};
 pub(crate) use copy::{CopyArgs, copy};

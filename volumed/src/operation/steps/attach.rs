@@ -11,9 +11,10 @@ use crate::operation::device_wait::DeviceWait;
 use crate::operation::lease;
 use crate::operation::step::{Context, Step, StepError, Verdict};
 use crate::operation::steps::appearance;
+use crate::operation::steps::attached::{attached_here, found_attached_here, note_found_attached};
 use crate::operation::steps::detach::require_unused;
 use crate::operation::steps::phantom::{require_gone, require_no_phantom};
-use crate::operation::world::{gone, provider_ref};
+use crate::operation::world::provider_ref;
 use crate::store::{self, AuditEntry, StoreError};
 
 /// The volume has an attachment of a new generation, not yet bound.
@@ -91,42 +92,6 @@ pub(super) async fn end_attachment(cx: &Context, why: &'static str) -> Result<()
 /// The cloud has the volume attached to this VM.
 pub(super) struct CloudAttach;
 
-/// What the cloud says of the volume's attachment. While it is at work on the volume it says nothing that lasts: a detach
-/// under way looks like an attached volume.
-pub(super) async fn attached_here(cx: &Context) -> Result<bool, StepError> {
-    let seen = cx
-        .world
-        .in_cloud(&cx.volume)
-        .await?
-        .ok_or_else(|| gone(&cx.volume))?;
-    if seen.attached_to.as_ref().is_none_or(|vm| *vm == cx.world.own_vm) {
-        cloud_call::require_idle(cx, Some(&seen))?;
-    }
-    match seen.attached_to {
-        None => Ok(false),
-        Some(vm) if vm == cx.world.own_vm => Ok(true),
-        Some(vm) => {
-            let text = format!("volume {} is attached to VM `{vm}` in the cloud", cx.volume.id);
-            let hint = "detach it there; it is never taken from another VM";
-            Err(Failure::new(ErrorCode::AttachedElsewhere, text).hint(hint).into())
-        }
-    }
-}
-
-/// Notes that the volume was found attached. Unless the cloud itself said that this operation did it, somebody else may
-/// have, and written to it: then it is no longer known to read as zeroes.
-async fn note_found_attached(cx: &Context, step: &'static str) -> Result<(), StepError> {
-    if cloud_call::was_accepted(cx, step).await? {
-        return Ok(());
-    }
-    let id = cx.volume.id;
-    let noted = cx
-        .world
-        .store
-        .write(move |tx| store::volumes::mark_written(tx, id));
-    Ok(noted.await?)
-}
-
 #[async_trait]
 impl Step for CloudAttach {
     fn name(&self) -> &'static str {
@@ -134,7 +99,7 @@ impl Step for CloudAttach {
     }
 
     async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
-        if !attached_here(cx).await? {
+        if !found_attached_here(cx, self.name()).await? {
             return Ok(Verdict::NotDone);
         }
         note_found_attached(cx, self.name()).await?;
@@ -143,7 +108,7 @@ impl Step for CloudAttach {
 
     /// Attached here already, by whomever: that is what was asked for.
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
-        if attached_here(cx).await? {
+        if found_attached_here(cx, self.name()).await? {
             note_found_attached(cx, self.name()).await?;
             return Ok("the cloud had it attached here already".into());
         }
@@ -205,6 +170,18 @@ async fn keep_attached(cx: &Context) -> Result<(), StepError> {
             "the cloud to say that the volume is attached here",
         )),
         Err(error) => Err(error),
+    }
+}
+
+/// What is done about a device that was proven while the cloud has the volume attached to nothing. It may be a twin, or a
+/// phantom: an attach lets it go and begins anew, or it would bind it as soon as one list shows what was before.
+async fn refuse_unattached(cx: &Context) -> StepError {
+    if cx.op.request.kind() == OperationKind::Attach {
+        cx.world.pins.let_go(cx.volume.id);
+    }
+    match keep_attached(cx).await {
+        Ok(()) => StepError::wait("the cloud to say that the volume is attached here"),
+        Err(error) => error,
     }
 }
 
@@ -315,9 +292,7 @@ impl Step for Bind {
         let pin = cx.world.pins.of(cx.volume.id).ok_or_else(held)?;
         // The kernel shows it; that it is ours is for the cloud to say, once more.
         if !attached_here(cx).await? {
-            return Err(StepError::wait(
-                "the cloud to say that the volume is attached here",
-            ));
+            return Err(refuse_unattached(cx).await);
         }
         // A twin that came after the device was proven counts too: looked for anew, at the last moment.
         cx.world.kernel.look().await?;

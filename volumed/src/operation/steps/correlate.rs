@@ -5,7 +5,8 @@ use volume_client::types::ConditionKind;
 
 use crate::model::{ErrorCode, Failure};
 use crate::operation::step::{Context, Step, StepError, Verdict};
-use crate::operation::steps::attach::{attached_here, end_attachment, expectation, mapped_pin};
+use crate::operation::steps::attach::{end_attachment, expectation, mapped_pin};
+use crate::operation::steps::attached::attached_here;
 use crate::store;
 
 /// An attached volume is still attached here; the mapping that no longer holds is released.

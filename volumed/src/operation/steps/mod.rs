@@ -2,6 +2,7 @@
 
 mod appearance;
 mod attach;
+mod attached;
 mod correlate;
 mod create;
 mod delete;

@@ -1,0 +1,154 @@
+//! What is done to udev, or to the serials, while the disks are swapped.
+
+use std::fs::File;
+
+use super::{GIB, Target};
+use crate::virtual_machine::{MachineError, PluggableDisk};
+use crate::{VirtualSite, write_marker};
+
+/// A kind of disturbance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disturbance {
+    /// None: udevd does what it can.
+    Healthy,
+    /// udevd and its workers are stopped (SIGSTOP): links and database stay as they were.
+    Frozen,
+    /// A rule makes udevd take a second for every disk.
+    Slow,
+    /// udevd is killed; what it made stays.
+    Dead,
+    /// Links are made by hand that lead to the other disk.
+    Forged,
+    /// A stranger's disk carries the first volume's serial.
+    Twin,
+}
+
+/// A disturbance that goes on.
+#[must_use = "it has to be ended"]
+pub(super) struct Disturbed {
+    kind: Disturbance,
+    twin: Option<u8>,
+}
+
+/// All processes of udevd: the daemon and its workers.
+const UDEVD: &str = "for p in /proc/[0-9]*; do
+    if [ \"$(readlink $p/exe)\" = /usr/bin/udevadm ] || [ \"$(cat $p/comm 2>/dev/null)\" = systemd-udevd ] || [ \"$(cat $p/comm 2>/dev/null)\" = '(udev-worker)' ]; then
+        kill -SIGNAL ${p#/proc/}
+    fi
+done 2>/dev/null; true";
+
+const SLOW_RULE: &str = "SUBSYSTEM==\"block\", PROGRAM=\"/bin/sleep 1\"\n";
+const SLOW_RULES: &str = "/run/udev/rules.d/10-slow.rules";
+
+impl Disturbance {
+    pub(super) const ALL: [Disturbance; 6] = [
+        Disturbance::Healthy,
+        Disturbance::Frozen,
+        Disturbance::Slow,
+        Disturbance::Dead,
+        Disturbance::Forged,
+        Disturbance::Twin,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Disturbance::Healthy => "udevd healthy",
+            Disturbance::Frozen => "udevd frozen",
+            Disturbance::Slow => "udevd slow",
+            Disturbance::Dead => "udevd dead",
+            Disturbance::Forged => "links forged",
+            Disturbance::Twin => "serial twin",
+        }
+    }
+
+    /// Begins it.
+    pub(super) async fn begin(self, site: &VirtualSite, first: &Target) -> Result<Disturbed, MachineError> {
+        let mut twin = None;
+        match self {
+            Disturbance::Healthy | Disturbance::Forged => {}
+            Disturbance::Frozen => signal(site, "STOP").await?,
+            Disturbance::Dead => signal(site, "KILL").await?,
+            Disturbance::Slow => {
+                shell(site, "mkdir -p /run/udev/rules.d").await?;
+                site.machine.write_file(SLOW_RULES, SLOW_RULE).await?;
+                shell(site, "udevadm control --reload").await?;
+            }
+            Disturbance::Twin => twin = plug_twin(site, first).await,
+        }
+        Ok(Disturbed { kind: self, twin })
+    }
+
+    /// What is done again after each swap.
+    pub(super) async fn again(self, site: &VirtualSite, targets: &[Target; 2]) -> Result<(), MachineError> {
+        if self != Disturbance::Forged {
+            return Ok(());
+        }
+        let [a, b] = targets.each_ref().map(|target| &target.disk.serial);
+        let script = format!(
+            "for d in /sys/block/vd* /sys/block/sd*; do
+                if [ -e $d/device/vpd_pg80 ]; then s=$(tail -c +5 $d/device/vpd_pg80); else s=$(cat $d/serial); fi
+                case \"$s\" in
+                    {a}*) other={b} ;;
+                    {b}*) other={a} ;;
+                    *) continue ;;
+                esac
+                for l in virtio- scsi-0QEMU_QEMU_HARDDISK_; do
+                    [ -L /dev/disk/by-id/$l$other ] && ln -sfn ../../${{d##*/}} /dev/disk/by-id/$l$other
+                done
+            done 2>/dev/null; true"
+        );
+        shell(site, &script).await
+    }
+}
+
+impl Disturbed {
+    /// Ends it, and has udevd look at what it missed.
+    pub(super) async fn end(self, site: &VirtualSite) -> Result<(), MachineError> {
+        match self.kind {
+            Disturbance::Healthy => return Ok(()),
+            Disturbance::Frozen => signal(site, "CONT").await?,
+            Disturbance::Dead => shell(site, "/lib/systemd/systemd-udevd --daemon").await?,
+            Disturbance::Slow => {
+                shell(site, &format!("rm -f {SLOW_RULES}; udevadm control --reload")).await?
+            }
+            Disturbance::Forged => {}
+            Disturbance::Twin => {
+                if let Some(slot) = self.twin {
+                    // It may be that the guest is slow; the next round's machine has no twin.
+                    let _ = site
+                        .machine
+                        .hypervisor()
+                        .unplug_slot(slot, std::time::Duration::from_secs(60))
+                        .await;
+                }
+            }
+        }
+        shell(site, "udevadm trigger --subsystem-match=block; true").await
+    }
+}
+
+/// A disk of nobody, marked as a stranger's, with the serial and the size of a volume's.
+async fn plug_twin(site: &VirtualSite, of: &Target) -> Option<u8> {
+    let image = site.machine.dir().join("twin");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&image)
+        .ok()?;
+    file.set_len(GIB).ok()?;
+    write_marker(&file, "a stranger").ok()?;
+    let disk = PluggableDisk {
+        serial: Some(of.disk.serial.clone()),
+        image,
+    };
+    site.machine.hypervisor().plug_any(disk, None).await.ok()
+}
+
+async fn signal(site: &VirtualSite, name: &str) -> Result<(), MachineError> {
+    shell(site, &UDEVD.replace("SIGNAL", name)).await
+}
+
+async fn shell(site: &VirtualSite, script: &str) -> Result<(), MachineError> {
+    site.machine.run(&["sh", "-c", script]).await.map(drop)
+}
