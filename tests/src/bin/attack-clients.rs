@@ -1,4 +1,4 @@
-//! Clients that look for two volumes' devices while somebody swaps the disks under them: runs inside the appliance.
+//! Clients that look for their volumes' devices while somebody swaps the disks under them: runs inside the appliance.
 //!
 //! Started with one argument, a JSON object (see [`Orders`]). Attaches and marks the volumes through the daemon, says
 //! `ready` on a line of its own, and works until SIGTERM; then prints what each kind of client met, as one JSON object.
@@ -29,8 +29,8 @@ struct Orders {
     socket: PathBuf,
     /// The VM that it runs in.
     vm: String,
-    /// The two volumes.
-    volumes: [Target; 2],
+    /// The volumes.
+    volumes: Vec<Target>,
     /// Where chance begins.
     seed: u64,
 }
@@ -104,13 +104,13 @@ async fn run(orders: Orders) {
     println!("ready");
 
     let mut tasks = Vec::new();
-    for n in 0..2 {
+    for n in 0..clients.orders.volumes.len() {
         let (clients, chance) = (Arc::clone(&clients), chance.branch());
         tasks.push(tokio::spawn(
             async move { clients.keep_attached(n, chance).await },
         ));
     }
-    for kind in [Careful::Reader, Careful::Reader, Careful::Writer] {
+    for kind in [Careful::Reader, Careful::Reader, Careful::Writer, Careful::Writer] {
         let (clients, chance) = (Arc::clone(&clients), chance.branch());
         tasks.push(tokio::spawn(async move { clients.careful(kind, chance).await }));
     }
@@ -166,7 +166,9 @@ impl Clients {
     }
 
     fn pick(&self, chance: &mut Chance) -> &Target {
-        &self.orders.volumes[usize::from(chance.below(2) == 0)]
+        let volumes = &self.orders.volumes;
+        let n = chance.below(volumes.len() as u64);
+        &volumes[usize::try_from(n).expect("there are not so many")]
     }
 
     async fn mark(&self, target: &Target) {

@@ -1,6 +1,7 @@
 //! What is done to udev, or to the serials, while the disks are swapped.
 
 use std::fs::File;
+use std::time::Duration;
 
 use super::{GIB, Target};
 use crate::virtual_machine::{MachineError, PluggableDisk};
@@ -19,7 +20,7 @@ pub(super) enum Disturbance {
     Dead,
     /// Links are made by hand that lead to the other disk.
     Forged,
-    /// A stranger's disk carries the first volume's serial.
+    /// Strangers' disks carry the serials of every pair's first volume.
     Twin,
 }
 
@@ -27,7 +28,8 @@ pub(super) enum Disturbance {
 #[must_use = "it has to be ended"]
 pub(super) struct Disturbed {
     kind: Disturbance,
-    twin: Option<u8>,
+    /// The slots of the twins.
+    twins: Vec<u8>,
 }
 
 /// All processes of udevd: the daemon and its workers.
@@ -62,8 +64,12 @@ impl Disturbance {
     }
 
     /// Begins it.
-    pub(super) async fn begin(self, site: &VirtualSite, first: &Target) -> Result<Disturbed, MachineError> {
-        let mut twin = None;
+    pub(super) async fn begin(
+        self,
+        site: &VirtualSite,
+        pairs: &[[Target; 2]],
+    ) -> Result<Disturbed, MachineError> {
+        let mut twins = Vec::new();
         match self {
             Disturbance::Healthy | Disturbance::Forged => {}
             Disturbance::Frozen => signal(site, "STOP").await?,
@@ -73,18 +79,30 @@ impl Disturbance {
                 site.machine.write_file(SLOW_RULES, SLOW_RULE).await?;
                 shell(site, "udevadm control --reload").await?;
             }
-            Disturbance::Twin => twin = plug_twin(site, first).await,
+            Disturbance::Twin => {
+                for [first, _] in pairs {
+                    twins.extend(plug_twin(site, first).await);
+                }
+            }
         }
-        Ok(Disturbed { kind: self, twin })
+        Ok(Disturbed { kind: self, twins })
     }
 
     /// What is done again after each swap.
-    pub(super) async fn again(self, site: &VirtualSite, targets: &[Target; 2]) -> Result<(), MachineError> {
-        if self != Disturbance::Forged {
-            return Ok(());
+    pub(super) async fn again(self, site: &VirtualSite, pairs: &[[Target; 2]]) -> Result<(), MachineError> {
+        if self == Disturbance::Forged {
+            for pair in pairs {
+                forge(site, pair).await?;
+            }
         }
-        let [a, b] = targets.each_ref().map(|target| &target.disk.serial);
-        let script = format!(
+        Ok(())
+    }
+}
+
+/// Has udev's links to a pair's disks lead to each other's.
+async fn forge(site: &VirtualSite, pair: &[Target; 2]) -> Result<(), MachineError> {
+    let [a, b] = pair.each_ref().map(|target| &target.disk.serial);
+    let script = format!(
             "for d in /sys/block/vd* /sys/block/sd*; do
                 if [ -e $d/device/vpd_pg80 ]; then s=$(tail -c +5 $d/device/vpd_pg80); else s=$(cat $d/serial); fi
                 case \"$s\" in
@@ -97,8 +115,7 @@ impl Disturbance {
                 done
             done 2>/dev/null; true"
         );
-        shell(site, &script).await
-    }
+    shell(site, &script).await
 }
 
 impl Disturbed {
@@ -113,13 +130,10 @@ impl Disturbed {
             }
             Disturbance::Forged => {}
             Disturbance::Twin => {
-                if let Some(slot) = self.twin {
+                for slot in self.twins {
                     // It may be that the guest is slow; the next round's machine has no twin.
-                    let _ = site
-                        .machine
-                        .hypervisor()
-                        .unplug_slot(slot, std::time::Duration::from_secs(60))
-                        .await;
+                    let hypervisor = site.machine.hypervisor();
+                    let _ = hypervisor.unplug_slot(slot, Duration::from_secs(60)).await;
                 }
             }
         }
@@ -129,7 +143,7 @@ impl Disturbed {
 
 /// A disk of nobody, marked as a stranger's, with the serial and the size of a volume's.
 async fn plug_twin(site: &VirtualSite, of: &Target) -> Option<u8> {
-    let image = site.machine.dir().join("twin");
+    let image = site.machine.dir().join(format!("twin-of-{}", of.disk.serial));
     let file = File::options()
         .create(true)
         .truncate(false)

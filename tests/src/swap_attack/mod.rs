@@ -1,4 +1,4 @@
-//! The wrong-disk attack: two volumes' disks change places again and again while clients in the guest look for theirs.
+//! The wrong-disk attack: pairs of volumes' disks change places again and again while clients in the guest look for theirs.
 //!
 //! ```text
 //! host:   swapper ── QMP ──► disks of A and B pulled out and plugged in, each in the other's slot
@@ -30,6 +30,9 @@ use disturbance::Disturbance;
 use swapper::Swapper;
 
 const GIB: u64 = 1 << 30;
+
+/// How many pairs of disks a machine has; all of them change places at the same time.
+const PAIRS: u64 = 3;
 
 /// How long a guest under attack may take to come to a point that must be reached.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -109,24 +112,28 @@ async fn round(
         return Ok(None);
     };
     site.start_daemon("").await?;
-    let targets = [target(&site, "a").await?, target(&site, "b").await?];
+    let mut targets = Vec::new();
+    for pair in 0..PAIRS {
+        let (one, other) = (format!("{pair}-a"), format!("{pair}-b"));
+        targets.push([target(&site, &one).await?, target(&site, &other).await?]);
+    }
     let clients = begin(&site, &targets, chance).await?;
-    let mut swapper = Swapper::new(&site, &targets)?;
+    let mut swapper = Swapper::new(&site, &targets);
     for kind in Disturbance::ALL {
         let share = share_of(swaps, kind);
-        let disturbed = kind.begin(&site, &targets[0]).await?;
-        for _ in 0..share {
+        let disturbed = kind.begin(&site, &targets).await?;
+        for _ in 0..share.div_ceil(PAIRS) {
             swapper.swap(chance).await?;
             kind.again(&site, &targets).await?;
-            figures.swaps += 1;
-            *figures.by_disturbance.entry(kind.name().to_owned()).or_default() += 1;
+            figures.swaps += PAIRS;
+            *figures.by_disturbance.entry(kind.name().to_owned()).or_default() += PAIRS;
             tokio::time::sleep(pause(chance)).await;
         }
         disturbed.end(&site).await?;
     }
     swapper.settle().await?;
     figures.met = end(&clients).await?;
-    for target in &targets {
+    for target in targets.iter().flatten() {
         figures.count_image(&images::search(&target.disk.image, target.id));
     }
     if figures.wrong() > 0 {
@@ -164,11 +171,12 @@ async fn target(site: &VirtualSite, name: &str) -> Result<Target, MachineError> 
 /// Starts the clients in the guest, and waits until they have attached and marked the volumes.
 async fn begin(
     site: &VirtualSite,
-    targets: &[Target; 2],
+    targets: &[[Target; 2]],
     chance: &mut Chance,
 ) -> Result<GuestProcess, MachineError> {
     let volumes: Vec<_> = targets
         .iter()
+        .flatten()
         .map(|target| json!({"id": target.id, "serial": target.disk.serial}))
         .collect();
     let orders = json!({

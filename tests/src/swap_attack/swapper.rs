@@ -9,51 +9,61 @@ use crate::{Chance, HypervisorError, VirtualSite};
 /// How long the guest may take to let a disk go.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The slots that the two disks change.
-const SLOTS: [u8; 2] = [2, 3];
+/// The slots of a pair's disks begin here; each pair has two.
+const FIRST_SLOT: u8 = 2;
 
 pub(super) struct Swapper<'a> {
     site: &'a VirtualSite,
     hypervisor: QemuHypervisor,
-    targets: &'a [Target; 2],
-    /// Which of the slots the first disk goes into next.
+    pairs: &'a [[Target; 2]],
+    /// Whether the disks of a pair go into each other's slots next.
     turned: bool,
 }
 
 impl<'a> Swapper<'a> {
-    pub(super) fn new(site: &'a VirtualSite, targets: &'a [Target; 2]) -> Result<Self, MachineError> {
-        Ok(Self {
+    pub(super) fn new(site: &'a VirtualSite, pairs: &'a [[Target; 2]]) -> Self {
+        Self {
             site,
             hypervisor: site.machine.hypervisor(),
-            targets,
+            pairs,
             turned: false,
-        })
+        }
     }
 
-    /// Pulls both disks out and plugs in, each in the other's slot and in an order of chance, those that the cloud says are
-    /// attached.
+    /// Pulls every disk out and plugs in, each in its partner's slot and in an order of chance, those that the cloud says are
+    /// attached. All pairs at once.
     pub(super) async fn swap(&mut self, chance: &mut Chance) -> Result<(), MachineError> {
-        self.pull_both().await?;
         self.turned = !self.turned;
-        let first = usize::from(chance.below(2) == 0);
+        let firsts: Vec<usize> = self
+            .pairs
+            .iter()
+            .map(|_| usize::from(chance.below(2) == 0))
+            .collect();
+        let swaps = (0..self.pairs.len()).map(|pair| self.swap_pair(pair, firsts[pair]));
+        futures_util::future::try_join_all(swaps).await.map(drop)
+    }
+
+    async fn swap_pair(&self, pair: usize, first: usize) -> Result<(), MachineError> {
+        let [a, b] = &self.pairs[pair];
+        let (a, b) = tokio::join!(self.pull(a), self.pull(b));
+        self.still_there(a)?;
+        self.still_there(b)?;
         for n in [first, 1 - first] {
-            let is_attached = self
-                .site
-                .cloud
-                .volume(self.targets[n].cloud_id)
-                .is_some_and(|volume| volume.attachment.is_some());
-            if is_attached {
-                self.plug(n).await?;
+            let volume = self.site.cloud.volume(self.pairs[pair][n].cloud_id);
+            if volume.is_some_and(|volume| volume.attachment.is_some()) {
+                self.plug(pair, n).await?;
             }
         }
         Ok(())
     }
 
-    async fn plug(&self, n: usize) -> Result<(), MachineError> {
-        let slot = SLOTS[usize::from(self.turned != (n == 1))];
+    async fn plug(&self, pair: usize, n: usize) -> Result<(), MachineError> {
+        let place = 2 * pair + usize::from(self.turned != (n == 1));
+        let slot = FIRST_SLOT + u8::try_from(place).expect("there are few pairs");
+        let disk = &self.pairs[pair][n].disk;
         let disk = PluggableDisk {
-            serial: Some(self.targets[n].disk.serial.clone()),
-            image: self.targets[n].disk.image.clone(),
+            serial: Some(disk.serial.clone()),
+            image: disk.image.clone(),
         };
         // The slot may be taken meanwhile, or the disk be plugged in by the cloud: then the swap went otherwise.
         match self.hypervisor.plug_any(disk.clone(), Some(slot)).await {
@@ -62,21 +72,15 @@ impl<'a> Swapper<'a> {
         }
     }
 
-    async fn pull_both(&self) -> Result<(), MachineError> {
-        let pull = async |target: &Target| {
-            let found = self
-                .hypervisor
-                .slots()
-                .into_iter()
-                .find(|(_, disk)| disk.image == target.disk.image);
-            match found {
-                None => Ok(()),
-                Some((slot, _)) => self.hypervisor.unplug_slot(slot, PATIENCE).await,
-            }
-        };
-        let (a, b) = tokio::join!(pull(&self.targets[0]), pull(&self.targets[1]));
-        self.still_there(a)?;
-        self.still_there(b)
+    async fn pull(&self, target: &Target) -> Result<(), HypervisorError> {
+        let slots = self.hypervisor.slots();
+        match slots
+            .into_iter()
+            .find(|(_, disk)| disk.image == target.disk.image)
+        {
+            None => Ok(()),
+            Some((slot, _)) => self.hypervisor.unplug_slot(slot, PATIENCE).await,
+        }
     }
 
     /// The daemon's own attaches and detaches get in the way, and that is meant; a machine that died does too.

@@ -228,6 +228,10 @@ impl<L: Layer> Cloud for Layered<L> {
         self.layer.around(Method::Fate, Box::new(attempt)).await
     }
 
+    fn nudge(&self) {
+        self.inner.nudge();
+    }
+
     /// Not repeated and not counted: it tells how things are, also that they are bad.
     async fn diagnose(&self) -> Vec<Check> {
         self.inner.diagnose().await

@@ -141,6 +141,10 @@ pub trait Cloud: Send + Sync + 'static {
         Ok(Fate::Unseen)
     }
 
+    /// Something has happened here that a job under way may have brought about, as a disk that came: a provider that asks for
+    /// its jobs from time to time had better ask now. Costs nothing, and promises nothing.
+    fn nudge(&self) {}
+
     /// Looks at everything that this provider needs to work (credentials, permissions, clock, offering, free slots, …)
     /// and says of each how it is and what to do. Changes nothing at the provider.
     async fn diagnose(&self) -> Vec<Check> {

@@ -101,6 +101,12 @@ impl FromStr for Incarnation {
     }
 }
 
+/// A `diskseq` for people.
+#[must_use]
+pub fn diskseq_text(diskseq: Option<u64>) -> String {
+    diskseq.map_or_else(|| "unnumbered".to_owned(), |diskseq| format!("diskseq {diskseq}"))
+}
+
 /// A kernel device number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DevNum {

@@ -9,7 +9,7 @@ mod volume;
 
 pub use bytes::Bytes;
 pub use check::{Check, CheckStatus, Room};
-pub use identity::{DevNum, Identity, IdentityParseError, Incarnation};
+pub use identity::{DevNum, Identity, IdentityParseError, Incarnation, diskseq_text};
 pub use operation::{Failure, JournalLine, OperationKind, OperationStatus, Request, StepState};
 pub use text::UnknownText;
 pub use volume::{

@@ -42,7 +42,7 @@ where
         })
         .await?;
 
-    let result = call(Call { id: id.clone() }).await;
+    let result = nudging(cx, call(Call { id: id.clone() })).await;
     let outcome = match &result {
         Ok(_) => Some(ACCEPTED.to_owned()),
         Err(CloudError::Unknown { .. }) => None,
@@ -73,6 +73,21 @@ pub(super) async fn fence(cx: &Context) -> Result<(), StepError> {
     match doubts(cx).await?.pop() {
         Some(doubt) => Err(doubt.into_error()),
         None => Ok(()),
+    }
+}
+
+/// Awaits a call, and nudges the cloud whenever the devices of this machine change meanwhile: the call may be why.
+async fn nudging<T>(cx: &Context, call: impl Future<Output = T>) -> T {
+    let (kernel, mut seen) = (&cx.world.kernel, cx.world.kernel.inventory());
+    tokio::pin!(call);
+    loop {
+        tokio::select! {
+            done = &mut call => return done,
+            changed = kernel.changed_since(&seen) => {
+                seen = changed;
+                cx.world.cloud.nudge();
+            }
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::cloud::{Cloud, CloudError};
 use crate::device::{InventoryFeed, Pin};
 use crate::model::{
     AttachmentState, DeviceExpectation, ErrorCode, Failure, OperationId, Request, StepState, VolumeId,
-    VolumeState,
+    VolumeState, diskseq_text,
 };
 use crate::store::{self, Asker, AuditEntry, MappingRecord, Store, StoreError, Tx};
 
@@ -254,10 +254,10 @@ pub(super) async fn repin(
     let bound = &mapping.observed;
     if bound.boot_id != world.boot_id || bound.diskseq != pin.diskseq() {
         let text = format!(
-            "{} is diskseq {:?}, not {:?} that volume {} was bound to",
+            "{} is {}, not {} that volume {} was bound to",
             pin.node().display(),
-            pin.diskseq(),
-            bound.diskseq,
+            diskseq_text(pin.diskseq()),
+            diskseq_text(bound.diskseq),
             mapping.volume_id
         );
         return Err(Failure::new(ErrorCode::DeviceChanged, text).hint("`volumectl correlate` binds it anew"));

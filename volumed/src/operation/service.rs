@@ -12,6 +12,7 @@ use super::world::World;
 use super::{ConditionRecord, DeviceView, OperationError, VerifiedDevice, lease};
 use crate::model::{
     AttachmentState, ErrorCode, Failure, LeaseAccess, LeasePurpose, OperationId, VolumeId, VolumeState,
+    diskseq_text,
 };
 use crate::store::{self, Asker, Key, LeaseRecord, OperationRecord};
 
@@ -134,8 +135,10 @@ impl Operations {
         let observed = self.world.kernel.verify(pin, &expected).await?;
         if observed.boot_id != mapping.observed.boot_id || observed.diskseq != mapping.observed.diskseq {
             let text = format!(
-                "{} is diskseq {:?}, not {:?} that volume {volume} was bound to",
-                observed.device_path, observed.diskseq, mapping.observed.diskseq
+                "{} is {}, not {} that volume {volume} was bound to",
+                observed.device_path,
+                diskseq_text(observed.diskseq),
+                diskseq_text(mapping.observed.diskseq)
             );
             return Err(Failure::new(ErrorCode::DeviceChanged, text)
                 .hint("`volumectl correlate` binds it anew")

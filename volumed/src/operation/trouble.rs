@@ -15,6 +15,9 @@ use crate::store::{self, StoreError};
 const NOTHING_HALF_DONE: &str = "nothing is left half-done; try again when it works";
 /// How long until an obstacle is looked at again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long until the cloud is asked again for what something stood in the way of. Each try is a job in a queue of one per
+/// VM; a change of the devices ends the pause early.
+const ASK_CLOUD_AGAIN: Duration = Duration::from_secs(10);
 /// No wait is shorter, whatever a provider asks for: it would be a busy loop.
 const SHORTEST: Duration = Duration::from_millis(500);
 
@@ -58,7 +61,7 @@ impl Executor {
             StepError::Obstructed(failure) => {
                 let obstacle = Obstacle {
                     failure,
-                    after: RETRY,
+                    after: ASK_CLOUD_AGAIN,
                 };
                 self.wait(cx, step, journal, patience, obstacle).await
             }
@@ -94,7 +97,7 @@ impl Executor {
         let gave_up = patience.is_over(self.world.settings.cloud_patience);
         if gave_up && self.may_fail(cx, step, journal).await? {
             let failure = Failure {
-                message: format!("gave up waiting for {}", obstacle.failure.message),
+                message: format!("gave up waiting: {}", obstacle.failure.message),
                 ..obstacle.failure
             };
             return self.fail(cx, step, failure).await;

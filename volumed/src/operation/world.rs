@@ -98,8 +98,9 @@ pub(super) fn provider_ref(volume: &VolumeRecord) -> Result<&str, Failure> {
 /// That the cloud no longer has the volume.
 pub(super) fn gone(volume: &VolumeRecord) -> Failure {
     let text = format!(
-        "the cloud no longer has volume {} ({:?})",
-        volume.id, volume.provider_ref
+        "the cloud no longer has volume {} ({})",
+        volume.id,
+        volume.provider_ref.as_deref().unwrap_or("never made")
     );
     Failure::new(ErrorCode::CloudRefused, text)
         .hint("somebody deleted it in the cloud; nothing here can bring it back")

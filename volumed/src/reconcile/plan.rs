@@ -3,7 +3,7 @@
 use volume_client::types::{FindingKind, Severity};
 
 use super::truth::{Truth, truth};
-use crate::model::{Bytes, VolumeId, VolumeState};
+use crate::model::{Bytes, VolumeId, VolumeState, diskseq_text};
 use crate::store::{MappingRecord, VolumeRecord};
 
 /// What the cloud says of a volume.
@@ -242,8 +242,10 @@ fn record_text(of: &VolumeViews) -> String {
     match &of.mapping {
         None => of.record.state.to_string(),
         Some(m) => format!(
-            "{}, bound to {} diskseq {:?}",
-            of.record.state, m.observed.device_path, m.observed.diskseq
+            "{}, bound to {} {}",
+            of.record.state,
+            m.observed.device_path,
+            diskseq_text(m.observed.diskseq)
         ),
     }
 }
@@ -264,7 +266,7 @@ fn kernel_text(view: &KernelView) -> String {
         KernelView::Unsettled => "devices are changing".into(),
         KernelView::Absent => "no device".into(),
         KernelView::AsBound { node } => format!("{node}, as bound"),
-        KernelView::Present { node, diskseq } => format!("{node} diskseq {diskseq:?}"),
+        KernelView::Present { node, diskseq } => format!("{node} {}", diskseq_text(*diskseq)),
         KernelView::WrongSize { node, size } => format!("{node} with {size}"),
         KernelView::Several { nodes } => nodes.clone(),
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use super::Inner;
 use super::classify::{self, JobFailure, Setback};
@@ -18,6 +19,10 @@ use crate::cloud::{Call, CloudError, Fate, ProviderState};
 
 /// No pause between two questions is longer, unless the configured one is.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How much more often a job is asked for that has shown its effect.
+const HURRY: u32 = 20;
+/// No pause is shorter, unless the configured one is.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 /// How many denials in a row end the following of a job: our keys were taken away.
 const MOST_DENIALS: u32 = 10;
 /// How many calls whose job has another id are remembered.
@@ -34,12 +39,16 @@ pub(super) struct Jobs {
     custom_ids: AtomicU8,
     /// Calls and the ids that the server chose for their jobs.
     renamed: Mutex<VecDeque<(String, String)>>,
+    /// Something happened that a job may have brought about.
+    nudged: Notify,
 }
 
 /// The pauses between questions: the first one short, then growing mildly.
 struct Pace {
     next: Duration,
     interval: Duration,
+    /// The next pause of a job that is about to end.
+    quick: Option<Duration>,
 }
 
 /// A job that ended well.
@@ -50,6 +59,11 @@ pub(super) struct Done {
 }
 
 impl Jobs {
+    /// Has every job that is followed now asked for at once, and more often for a while.
+    pub(super) fn nudge(&self) {
+        self.nudged.notify_waiters();
+    }
+
     /// Whether the server takes job ids of ours; `None` before its first job.
     pub(super) fn takes_our_ids(&self) -> Option<bool> {
         match self.custom_ids.load(Ordering::Relaxed) {
@@ -92,10 +106,20 @@ impl Pace {
         Self {
             next: interval / 4,
             interval,
+            quick: None,
         }
     }
 
+    /// The job has shown its effect, and is about to end: it is asked for more often again.
+    fn hurry(&mut self) {
+        self.quick = Some((self.interval / HURRY).max(SHORTEST_PAUSE)).filter(|quick| *quick < self.interval);
+    }
+
     fn pause(&mut self) -> Duration {
+        if let Some(quick) = self.quick {
+            self.quick = Some(quick * 2).filter(|next| *next < self.interval);
+            return quick;
+        }
         let most = (self.interval * 5).min(LONGEST_PAUSE).max(self.interval);
         let next = self.next.mul_f64(1.25).clamp(self.interval, most);
         std::mem::replace(&mut self.next, next)
@@ -138,7 +162,10 @@ impl Inner {
     pub(super) async fn follow(&self, id: &str) -> Result<Done, Setback> {
         let (mut pace, mut denials) = (Pace::new(self.settings.poll_interval), 0);
         loop {
-            tokio::time::sleep(pace.pause()).await;
+            tokio::select! {
+                () = tokio::time::sleep(pace.pause()) => {}
+                () = self.jobs.nudged.notified() => pace.hurry(),
+            }
             match self.job(id).await {
                 Ok(Some(job)) if job.jobstatus == PENDING => denials = 0,
                 Ok(Some(job)) if job.jobstatus == SUCCEEDED => {
@@ -237,6 +264,18 @@ mod tests {
             (0..60).map(|_| quick.pause()).max(),
             Some(Duration::from_millis(100))
         );
+    }
+
+    #[test]
+    fn a_job_that_has_shown_its_effect_is_asked_for_more_often_for_a_while() {
+        let mut pace = Pace::new(Duration::from_secs(2));
+        pace.pause();
+        pace.hurry();
+        let pauses: Vec<f64> = (0..7).map(|_| pace.pause().as_secs_f64()).collect();
+        assert_eq!(pauses, [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.5]);
+        let mut quick = Pace::new(Duration::from_millis(20));
+        quick.hurry();
+        assert!(quick.pause() < Duration::from_millis(21));
     }
 
     #[test]

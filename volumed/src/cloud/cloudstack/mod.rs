@@ -221,6 +221,10 @@ impl Cloud for CloudStack {
         self.0.fate_of(call, provider_ref).await
     }
 
+    fn nudge(&self) {
+        self.0.jobs.nudge();
+    }
+
     async fn diagnose(&self) -> Vec<Check> {
         let known = self.0.jobs.takes_our_ids();
         diagnosis::examine(&self.0.api, &self.0.settings, known).await

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::device::Pin;
-use crate::model::{AttachmentState, DeviceExpectation, ErrorCode, Failure, OperationKind, VolumeState};
+use crate::model::{
+    AttachmentState, DeviceExpectation, ErrorCode, Failure, OperationKind, VolumeState, diskseq_text,
+};
 use crate::operation::cloud_call;
 use crate::operation::device_wait::DeviceWait;
 use crate::operation::lease;
@@ -309,8 +311,9 @@ impl Step for Bind {
                 // The operation's answer shows the path.
                 store::volumes::mark_handed_out(tx, id)?;
                 let after = format!(
-                    "{} diskseq {:?}",
-                    mapping.observed.device_path, mapping.observed.diskseq
+                    "{} {}",
+                    mapping.observed.device_path,
+                    diskseq_text(mapping.observed.diskseq)
                 );
                 store::audit::append(
                     tx,

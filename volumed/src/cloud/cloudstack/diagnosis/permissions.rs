@@ -14,6 +14,7 @@ const NEEDED: &[&str] = &[
     "deleteSnapshot",
     "deleteVolume",
     "detachVolume",
+    "listCapabilities",
     "listDiskOfferings",
     "listSnapshots",
     "listVirtualMachines",
