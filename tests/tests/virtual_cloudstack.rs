@@ -45,7 +45,7 @@ async fn digest_in_guest(site: &VirtualSite, device: &str) -> String {
 }
 
 fn digest_of(file: &Path) -> String {
-    let said = run("sha256sum", &[file.to_str().unwrap()]);
+    let said = run("sha256sum", [file.to_str().unwrap()]);
     said.split_whitespace().next().unwrap().to_owned()
 }
 
@@ -124,7 +124,7 @@ async fn from_outside_into_volumes_and_through_a_reboot(bus: DiskBus) {
         .collect();
     let (exporter, _) = exported(&site, &volumes, "nbd-server").await;
     for (id, file) in volumes.iter().zip(&sources) {
-        run("nbdcopy", &["--flush", file.to_str().unwrap(), &uri(&site, *id)]);
+        run("nbdcopy", ["--flush", file.to_str().unwrap(), &uri(&site, *id)]);
     }
     ended(&exporter).await;
     for (id, file) in volumes.iter().zip(&sources) {

@@ -237,6 +237,7 @@ async fn well() -> Server {
         "listSnapshots",
         "listVirtualMachines",
         "listVMSnapshot",
+        "listCapabilities",
         "listVolumes",
         "listZones",
         "queryAsyncJobResult",

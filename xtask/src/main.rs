@@ -96,6 +96,8 @@ enum BenchTask {
 enum SoakTask {
     /// Attach, check, write and detach in lanes, on a cloud that misbehaves, with a daemon that is killed.
     Attach(soak::AttachArgs),
+    /// Swap disks in the virtual appliance under clients that look for theirs.
+    Swap(soak::SwapArgs),
 }
 
 fn main() -> ExitCode {
@@ -115,6 +117,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Bench(BenchTask::Copy(args)) => bench::copy(&args),
         Task::Bench(BenchTask::Attach(args)) => bench::attach(&args),
         Task::Soak(SoakTask::Attach(args)) => soak::attach(&args),
+        Task::Soak(SoakTask::Swap(args)) => soak::swap(&args),
         Task::InstallDeps(args) => {
             deps::ensure(args.consent())?;
             deps::kernel::ensure(args.consent())?;

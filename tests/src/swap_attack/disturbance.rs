@@ -81,7 +81,7 @@ impl Disturbance {
             }
             Disturbance::Twin => {
                 for [first, _] in pairs {
-                    twins.extend(plug_twin(site, first).await);
+                    twins.extend(twin_beside(site, first).await?);
                 }
             }
         }
@@ -139,6 +139,38 @@ impl Disturbed {
         }
         shell(site, "udevadm trigger --subsystem-match=block; true").await
     }
+}
+
+/// Plugs a twin in beside the volume's own disk, and waits until the guest shows both. Where the volume's own is not there
+/// now, none is plugged in: a disk that is alone with its serial cannot be told from the volume's by anybody in the guest,
+/// and whoever controls the hypervisor can always make one.
+async fn twin_beside(site: &VirtualSite, of: &Target) -> Result<Option<u8>, MachineError> {
+    if !shown(site, of, 1).await? {
+        return Ok(None);
+    }
+    let twin = plug_twin(site, of).await;
+    if twin.is_some() && !shown(site, of, 2).await? {
+        eprintln!("the guest never showed a volume and its twin side by side");
+    }
+    Ok(twin)
+}
+
+/// Whether the guest comes to show so many disks of the volume's serial within a while.
+async fn shown(site: &VirtualSite, of: &Target, disks: u32) -> Result<bool, MachineError> {
+    let script = format!(
+        "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+            n=0
+            for d in /sys/block/vd* /sys/block/sd*; do
+                if [ -e $d/device/vpd_pg80 ]; then s=$(tail -c +5 $d/device/vpd_pg80); else s=$(cat $d/serial); fi
+                case \"$s\" in {serial}*) n=$((n+1)) ;; esac
+            done 2>/dev/null
+            [ $n = {disks} ] && echo shown && exit 0
+            sleep 0.2
+        done; true",
+        serial = of.disk.serial
+    );
+    let said = site.machine.run(&["sh", "-c", &script]).await?;
+    Ok(said.contains("shown"))
 }
 
 /// A disk of nobody, marked as a stranger's, with the serial and the size of a volume's.

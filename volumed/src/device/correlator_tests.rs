@@ -173,7 +173,7 @@ fn a_loop_device_matches_by_device_and_inode_together() {
 #[test]
 fn the_one_that_stayed_of_two_is_not_taken() {
     let one = disk("vdb", 5, Some("s1"));
-    let mut inventory = inventory(&[one.clone()]);
+    let mut inventory = inventory(std::slice::from_ref(&one));
     inventory.disputed.insert(5);
     let expected = expected("s1");
     assert_eq!(

@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 
-use crate::command::{check, status, tee};
-use crate::run::{self, Run};
-use crate::{console, root, workspace};
+use super::{Soak, soak};
 
 #[derive(Args)]
 pub(crate) struct AttachArgs {
@@ -27,59 +25,19 @@ pub(crate) struct AttachArgs {
 
 /// Builds as whoever calls, and soaks as root; a failure where anything was wrong, lost or left behind.
 pub(crate) fn attach(args: &AttachArgs) -> Result<ExitCode> {
-    if !args.built {
-        root::ensure_reachable()?;
-        console::step("build");
-        let build = [
-            "build",
-            "--package",
-            "volumed",
-            "--package",
-            "whole-system-tests",
-            "--bins",
-        ];
-        check(workspace::cargo().args(build))?;
-    }
-    let passed = if root::is_root() {
-        soak(args)?
-    } else {
-        console::say("not root: the rest runs through sudo");
-        let mut again = root::ourselves_as_root();
-        again.args(["soak", "attach", "--built"]).args(plan(args));
-        status(&mut again)?.success()
-    };
-    Ok(if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-fn soak(args: &AttachArgs) -> Result<bool> {
-    let run = Run::start()?;
-    let program = workspace::target_dir()?.join("debug/attach-soak");
-    console::step(&format!(
-        "{} cycles in {} lanes, seed {}",
-        args.cycles, args.lanes, args.seed
-    ));
-    let (status, said) = tee(run.command(program).args(plan(args)))?;
-    let leaks = run.leaks()?;
-    if run::report_leaks(&leaks) {
-        bail!("the soak left something behind; it has been removed now");
-    }
-    // The figures are the last line of output, whatever else had to be said.
-    if let Some(figures) = said.lines().last().filter(|_| !leaks.is_empty()) {
-        console::say(figures);
-    }
-    Ok(status.success())
-}
-
-fn plan(args: &AttachArgs) -> Vec<String> {
-    let options = [
+    let plan = [
         ("--seed", args.seed),
         ("--cycles", args.cycles),
         ("--lanes", u64::from(args.lanes)),
     ];
-    let words = options.map(|(name, value)| [name.to_owned(), value.to_string()]);
-    words.into_iter().flatten().collect()
+    soak(&Soak {
+        name: "attach",
+        program: "attach-soak",
+        what: format!(
+            "{} cycles in {} lanes, seed {}",
+            args.cycles, args.lanes, args.seed
+        ),
+        plan: plan.to_vec(),
+        built: args.built,
+    })
 }
