@@ -57,12 +57,12 @@ async fn a_volume_that_somebody_detached_is_recorded_as_detached() {
     site.cloud.stranger().detach(cloud_id).await.unwrap();
     let client = site.daemon.client();
     wait_until("the volume to be available", PATIENCE, async || {
-        let state = client.volume(id).await.unwrap().state;
-        if state == VolumeState::InUse {
+        let volume = client.volume(id).await.unwrap();
+        if volume.state == VolumeState::InUse {
             // Correlating lets go of what no longer holds.
             let _ = client.correlate_volume(id).await;
         }
-        (state == VolumeState::Available).then_some(())
+        (volume.state == VolumeState::Available && volume.operation_id.is_none()).then_some(())
     })
     .await;
     attached(&site, id).await.unwrap();
