@@ -16,8 +16,8 @@ async fn attacked(seed: u64) {
     eprintln!("seed {seed}: {figures}");
     assert_eq!(figures.wrong(), 0, "{figures:#?}");
     assert_eq!(figures.violations, 0);
-    assert_eq!(
-        figures.swaps, plan.swaps,
+    assert!(
+        figures.swaps >= plan.swaps,
         "the emulator died too often: inconclusive"
     );
     // An attack that hits nobody shows nothing.

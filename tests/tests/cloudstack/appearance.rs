@@ -66,9 +66,10 @@ impl DerefMut for MuteSite {
 /// One at a time: this machine is the guest of them all, and a disk that says nothing could be anybody's.
 async fn mute(identity: &str) -> Option<MuteSite> {
     let turn = tokio::task::spawn_blocking(|| {
-        let file = File::create(std::env::temp_dir().join("volumed-test-mute-disks")).unwrap();
-        file.lock().unwrap();
-        file
+        // The folder itself is locked, so that nothing is left of it.
+        let folder = File::open(std::env::temp_dir()).unwrap();
+        folder.lock().unwrap();
+        folder
     });
     let turn = turn.await.unwrap();
     let mut site =
