@@ -18,6 +18,7 @@ use modules::Layers;
 
 const VOLUMED: Layers = Layers {
     order: &[
+        "crash",
         "model",
         "config",
         "metrics",

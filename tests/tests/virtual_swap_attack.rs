@@ -9,6 +9,7 @@ async fn attacked(seed: u64) {
         swaps: 100,
         seed,
         per_machine: 100,
+        ..Attack::default()
     };
     let Some(figures) = attack(plan, |_| ()).await else {
         return;

@@ -2,6 +2,8 @@
 //!
 //! Modules stand lowest first; a module uses only those before it (`tests/tests/layering.rs` holds it to that).
 
+mod crash;
+
 pub mod model;
 
 pub mod config;

@@ -50,7 +50,8 @@ struct Met {
     wrong: u64,
     /// Nothing was opened, or it was refused before anything was read or written.
     refused: u64,
-    /// It was opened, and reading or writing failed: the disk was pulled out meanwhile.
+    /// It was opened, and reading or writing failed, or was seen afterwards to be no more worth than that: the disk was
+    /// pulled out meanwhile.
     lost: u64,
 }
 
@@ -251,6 +252,11 @@ impl Clients {
                     let outcome = match kind {
                         Careful::Reader => judge(opened.file(), target),
                         Careful::Writer => write(opened.file(), target, chance.below(WRITTEN_BLOCKS)),
+                    };
+                    // What was read counts only if the device is still proven to be the volume's.
+                    let outcome = match (outcome, opened.confirm().await) {
+                        (Outcome::Wrong | Outcome::Right, Err(_)) => Outcome::Lost,
+                        (outcome, _) => outcome,
                     };
                     if matches!(outcome, Outcome::Wrong) {
                         let found = read_marker(opened.file());

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use whole_system_tests::swap_attack::{Attack, attack};
+use whole_system_tests::virtual_machine::DiskBus;
 
 fn main() -> Result<ExitCode> {
     let plan = plan()?;
@@ -41,7 +42,12 @@ fn plan() -> Result<Attack> {
             "--swaps" => plan.swaps = value,
             "--seed" => plan.seed = value,
             "--per-machine" => plan.per_machine = value.max(1),
-            other => bail!("{other}? there are --swaps, --seed and --per-machine"),
+            "--hasty-scsi" if value != 0 => {
+                plan.hasty = true;
+                plan.bus = Some(DiskBus::VirtioScsi);
+            }
+            "--hasty-scsi" => {}
+            other => bail!("{other}? there are --swaps, --seed, --per-machine and --hasty-scsi"),
         }
     }
     Ok(plan)

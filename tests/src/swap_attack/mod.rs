@@ -46,6 +46,10 @@ pub struct Attack {
     pub seed: u64,
     /// How many swaps a machine goes through before it is replaced.
     pub per_machine: u64,
+    /// Whether a SCSI disk's address may be given to the next disk before the guest has noticed that it is free.
+    pub hasty: bool,
+    /// Only machines with this bus, where it is given.
+    pub bus: Option<DiskBus>,
 }
 
 impl Default for Attack {
@@ -54,6 +58,8 @@ impl Default for Attack {
             swaps: 200,
             seed: 1,
             per_machine: 100,
+            hasty: false,
+            bus: None,
         }
     }
 }
@@ -80,13 +86,16 @@ pub async fn attack(attack: Attack, mut progress: impl FnMut(&Figures)) -> Optio
             0 => DiskBus::VirtioScsi,
             _ => DiskBus::VirtioBlk,
         };
+        let bus = attack.bus.unwrap_or(bus);
         let setup = MachineSetup {
             bus,
             processors: 2,
+            reuses_scsi_addresses: attack.hasty,
             ..MachineSetup::default()
         };
         let mut one = Figures::default();
-        match round(setup, left.min(attack.per_machine), &mut chance, &mut one).await {
+        let swaps = left.min(attack.per_machine);
+        match round(setup, swaps, &mut chance, &mut one).await {
             Ok(Some(())) => all.add(&one),
             Ok(None) => return None,
             Err(error) if error.is_inconclusive() => {

@@ -20,6 +20,9 @@ use crate::{Chance, Disk, Hypervisor, HypervisorError};
 /// The first slot of the PCI bus that is a disk's; those below are taken by what every machine has.
 const FIRST_PCI_SLOT: u8 = 6;
 
+/// How many targets a SCSI controller has.
+const SCSI_TARGETS: u64 = 255;
+
 /// What disks are attached by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DiskBus {
@@ -39,6 +42,7 @@ pub struct QemuHypervisor {
 #[derive(Debug)]
 struct Shared {
     bus: DiskBus,
+    reuses_scsi_addresses: bool,
     slots: Mutex<Slots>,
     /// Changes whenever a slot is freed or the machine is started anew.
     changes: watch::Sender<()>,
@@ -59,9 +63,10 @@ impl From<QmpError> for HypervisorError {
 }
 
 impl QemuHypervisor {
-    pub(super) fn new(bus: DiskBus) -> Self {
+    pub(super) fn new(bus: DiskBus, reuses_scsi_addresses: bool) -> Self {
         let shared = Shared {
             bus,
+            reuses_scsi_addresses,
             slots: Mutex::default(),
             changes: watch::Sender::new(()),
             qmp: Mutex::new(None),
@@ -199,7 +204,11 @@ impl Shared {
                 json!({"driver": "virtio-blk-pci", "bus": "pci.0", "addr": format!("{:#x}", slot + FIRST_PCI_SLOT)})
             }
             DiskBus::VirtioScsi => {
-                json!({"driver": "scsi-hd", "bus": "scsi0.0", "channel": 0, "scsi-id": slot, "lun": 0})
+                let target = match self.reuses_scsi_addresses {
+                    true => u64::from(slot),
+                    false => number % SCSI_TARGETS,
+                };
+                json!({"driver": "scsi-hd", "bus": "scsi0.0", "channel": 0, "scsi-id": target, "lun": 0})
             }
         };
         device["id"] = device_id(number).into();

@@ -76,6 +76,10 @@ pub struct MachineSetup {
     /// Ports of the guest that the host can connect to, beside [`NBD_PORT`]; on the guest's side they must not be bound
     /// to loopback.
     pub forwarded: Vec<u16>,
+    /// Whether a SCSI disk gets the first address that is free, as libvirt gives it. QEMU frees an address before the guest has
+    /// noticed, which on a real host takes milliseconds, less than a cloud needs to attach the next disk; this emulated guest
+    /// needs seconds. Therefore not, unless that is what is looked at.
+    pub reuses_scsi_addresses: bool,
 }
 
 impl Default for MachineSetup {
@@ -86,6 +90,7 @@ impl Default for MachineSetup {
             processors: 1,
             memory_mib: 768,
             forwarded: Vec::new(),
+            reuses_scsi_addresses: false,
         }
     }
 }
@@ -133,7 +138,7 @@ impl VirtualMachine {
         make_state(&hardware.state_image());
         let mut machine = Self {
             hardware,
-            hypervisor: QemuHypervisor::new(setup.bus),
+            hypervisor: QemuHypervisor::new(setup.bus, setup.reuses_scsi_addresses),
             emulator: None,
             boot_id: String::new(),
             dir,

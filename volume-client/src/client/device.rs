@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval_at};
 
-use super::proof::open_proven;
+use super::proof::{open_proven, prove};
 use super::{ClientError, VolumedClient};
 use crate::types::{
     ErrorCode, Lease, LeaseAccess, LeaseGrant, LeaseId, LeasePurpose, NewLease, RenewLease, VolumeDevice,
@@ -133,6 +133,24 @@ impl OpenedDevice {
         self.grant.known_zero
     }
 
+    /// Proves again, through the open descriptor, that it is the volume's device. What was read is the volume's only if this
+    /// succeeds *afterwards*: a descriptor of a SCSI disk leads to whatever disk the hypervisor puts at its address, until
+    /// the kernel notices (`docs/cloudstack.md`).
+    ///
+    /// # Errors
+    /// [`ClientError::DeviceMismatch`] and [`ClientError::DeviceIo`]: what was read may be another disk's, and what was
+    /// written may have gone there.
+    pub async fn confirm(&self) -> Result<(), ClientError> {
+        let path = PathBuf::from(&self.grant.device.device_path);
+        let (device, file) = (self.grant.device.clone(), self.file.try_clone());
+        let file = file.map_err(|source| ClientError::DeviceIo {
+            what: "use",
+            path: path.clone(),
+            source,
+        })?;
+        run_blocking(path, move || prove(&file, &device)).await
+    }
+
     /// Whether the daemon ended the lease under us: stop, for the volume may be given to others. A daemon that
     /// cannot be reached does not make a lease lost: it still counts while the device is open.
     #[must_use]
@@ -150,20 +168,23 @@ impl OpenedDevice {
         }
     }
 
-    /// Flushes (`fsync`), closes, and releases the lease, in that order; each is done even if the one before failed.
+    /// Flushes (`fsync`), proves the device once more as [`OpenedDevice::confirm`] does, closes, and releases the lease, in
+    /// that order; closing and releasing are done whatever happened before.
     ///
     /// # Errors
-    /// [`ClientError::DeviceIo`] if flushing failed: what was written may not be on the disk. Else what releasing
-    /// met; the device is closed all the same, and a lease that was lost is no error here.
+    /// [`ClientError::DeviceIo`] if flushing failed: what was written may not be on the disk.
+    /// [`ClientError::DeviceMismatch`] if it is not the volume's device any more. Else what releasing met; the device is closed all the same, and a lease that was lost is no error here.
     pub async fn close(self) -> Result<(), ClientError> {
         let Self { file, held, grant } = self;
-        let path = PathBuf::from(grant.device.device_path);
+        let device = grant.device;
+        let path = PathBuf::from(&device.device_path);
         let flushed = run_blocking(path.clone(), move || {
             file.sync_all().map_err(|source| ClientError::DeviceIo {
                 what: "flush",
                 path,
                 source,
-            })
+            })?;
+            prove(&file, &device)
         })
         .await;
         if let Err(error) = flushed {

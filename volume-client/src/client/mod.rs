@@ -27,6 +27,7 @@ mod lease;
 mod operation;
 mod page;
 mod proof;
+mod scsi;
 mod snapshot;
 mod sse;
 mod transport;

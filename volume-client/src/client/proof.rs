@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, major, minor};
 
-use super::{ClientError, DeviceMismatch, ioctl};
+use super::{ClientError, DeviceMismatch, ioctl, scsi};
 use crate::types::{LeaseAccess, VolumeDevice};
 
 /// The loop driver's major number.
@@ -37,16 +37,21 @@ pub(super) fn open_proven(device: &VolumeDevice, access: LeaseAccess) -> Result<
         }
     })?;
     let file = File::from(file);
-    let proof = Proof {
-        path,
-        file: &file,
-        device,
-    };
-    proof.check()?;
+    prove(&file, device)?;
     // Not blocking was for opening only (a pipe in the device's place must not hold us up); left on, io_uring
     // would answer EAGAIN.
-    rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(|e| proof.io("prepare", e.into()))?;
+    rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(|errno| ClientError::DeviceIo {
+        what: "prepare",
+        path: path.to_owned(),
+        source: errno.into(),
+    })?;
     Ok(file)
+}
+
+/// Proves through the descriptor that it is the device; blocking.
+pub(super) fn prove(file: &File, device: &VolumeDevice) -> Result<(), ClientError> {
+    let path = Path::new(&device.device_path);
+    Proof { path, file, device }.check()
 }
 
 struct Proof<'a> {
@@ -127,7 +132,15 @@ fn identity(file: &File, major: u32, minor: u32, device: &VolumeDevice) -> io::R
         return Ok(format!("loop:{}:{}", backing.device, backing.inode));
     }
     let sysfs = format!("/sys/dev/block/{major}:{minor}");
-    match serial(Path::new(&sysfs)) {
+    let shown = serial(Path::new(&sysfs));
+    if Path::new(&sysfs).join("device/vpd_pg80").exists() {
+        let told = scsi::serial(file)?.unwrap_or_default();
+        let told = text(told.trim_ascii())?;
+        if shown.as_ref().is_ok_and(|shown| *shown != told) {
+            return Ok(format!("{SERIAL}{told}"));
+        }
+    }
+    match shown {
         Ok(serial) if !serial.trim().is_empty() => Ok(format!("{SERIAL}{serial}")),
         Ok(_) if expects_plug_in => Ok(plug_in),
         Err(error) if expects_plug_in && error.kind() == io::ErrorKind::NotFound => Ok(plug_in),

@@ -105,7 +105,7 @@ pub(super) fn serial(sysfs: &Path, bus: Bus) -> io::Result<Option<Identity>> {
 }
 
 /// A serial is compared byte for byte; only padding at its end is no part of it.
-fn serial_of_bytes(bytes: &[u8]) -> Option<Identity> {
+pub(super) fn serial_of_bytes(bytes: &[u8]) -> Option<Identity> {
     let end = bytes
         .iter()
         .rposition(|b| !matches!(b, 0 | b' ' | b'\n' | b'\r' | b'\t'))?;

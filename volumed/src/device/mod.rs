@@ -15,6 +15,7 @@ mod openers;
 mod pin;
 mod root;
 mod scan;
+mod scsi;
 mod usage;
 mod watcher;
 

@@ -20,6 +20,7 @@ use super::disk::Disk;
 use super::identity::{self, Bus};
 use super::ioctl;
 use super::root::SysRoot;
+use super::scsi;
 use crate::model::{Bytes, DevNum, Identity};
 
 /// Why a disk is not, or no longer, the expected one. One variant per decision.
@@ -225,8 +226,14 @@ impl Pin {
                 };
                 identity.filter(|_| status.offset == 0)
             }
-            bus => identity::serial(&self.root.by_number(self.devnum), bus)
-                .map_err(|source| self.failed("reading the serial of", source))?,
+            bus => {
+                let shown = identity::serial(&self.root.by_number(self.devnum), bus)
+                    .map_err(|source| self.failed("reading the serial of", source))?;
+                match bus {
+                    Bus::Scsi if shown.as_ref() == Some(&expected.identity) => self.told_by_scsi_disk()?,
+                    _ => shown,
+                }
+            }
         };
         match found {
             Some(identity) if identity == expected.identity && expected.is_usable() => Ok(identity),
@@ -237,6 +244,13 @@ impl Pin {
                 found,
             }),
         }
+    }
+
+    /// What the disk itself says it is: the kernel may not have noticed yet that another one has its address.
+    fn told_by_scsi_disk(&self) -> Result<Option<Identity>, PinError> {
+        let told =
+            scsi::serial(&self.file).map_err(|source| self.failed("asking for the serial of", source))?;
+        Ok(identity::serial_of_bytes(&told.unwrap_or_default()))
     }
 
     /// Whether the identity is of the very plug-in that is pinned. Boots are not compared: a pin never outlives one.

@@ -42,7 +42,9 @@ where
         })
         .await?;
 
+    cx.crash_point(step, "before-call");
     let result = nudging(cx, call(Call { id: id.clone() })).await;
+    cx.crash_point(step, "after-call");
     let outcome = match &result {
         Ok(_) => Some(ACCEPTED.to_owned()),
         Err(CloudError::Unknown { .. }) => None,
@@ -56,6 +58,7 @@ where
             None => store::calls::doubt(tx, &id, tx.now().saturating_add(expiry).unwrap_or(Timestamp::MAX)),
         })
         .await?;
+    cx.crash_point(step, "after-answer");
     result.map_err(|error| match error {
         CloudError::Unknown { .. } => {
             let until = Timestamp::now().saturating_add(expiry).unwrap_or(Timestamp::MAX);

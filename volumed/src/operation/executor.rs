@@ -323,11 +323,13 @@ impl Executor {
             Some(_) => None,
         };
         let id = cx.op.id;
+        cx.crash_point("end", "before");
         let ended = self
             .world
             .store
             .write(move |tx| store::operations::finish(tx, id, response.as_ref()))
             .await?;
+        cx.crash_point("end", "after");
         let took = ended
             .completed_at
             .unwrap_or(ended.updated_at)
@@ -348,6 +350,7 @@ impl Executor {
     ) -> Result<(), Halt> {
         tracing::debug!(operation = %cx.op.id, step = step.name(), %state, detail, "journal");
         let (id, name) = (cx.op.id, step.name());
+        cx.crash_point(name, &format!("before-{state}"));
         self.world
             .store
             .write(move |tx| {
@@ -355,6 +358,7 @@ impl Executor {
                 store::operations::set_waiting(tx, id, None)
             })
             .await?;
+        cx.crash_point(name, &format!("after-{state}"));
         Ok(())
     }
 

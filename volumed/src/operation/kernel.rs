@@ -179,6 +179,14 @@ impl Kernel {
         Ok(is_absent(&*self.look().await?, identity))
     }
 
+    /// Whether the latest inventory no longer has the very plug-in that is held: it was pulled out.
+    pub(super) fn is_pulled_out(&self, pin: &Pin) -> bool {
+        let inventory = self.inventory();
+        let mut disks = inventory.disks.iter();
+        inventory.unsettled.is_empty()
+            && !disks.any(|disk| disk.devnum == pin.devnum() && disk.diskseq == pin.diskseq())
+    }
+
     /// Waits a few seconds for the device of this identity to go; says whether it went.
     pub(super) async fn await_gone(&self, cx: &Context, identity: &Identity) -> Result<bool, StepError> {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(5);

@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::device::Pin;
 use crate::model::VolumeId;
+
+/// How long the name of a disk that was pulled out stays taken.
+const RETIREMENT: Duration = Duration::from_secs(60);
 
 /// The pins that are held.
 #[derive(Default)]
@@ -30,6 +34,18 @@ impl Pins {
     pub(super) fn let_go(&self, volume: VolumeId) {
         let pin = self.held.lock().remove(&volume);
         drop(pin);
+    }
+
+    /// Gives up the pin of a disk that was pulled out, but lets it go only after a minute: until then whoever was shown its
+    /// path gets an error there, and not the next disk. Nothing can be waiting for such a disk to go.
+    pub(super) fn retire(&self, volume: VolumeId) {
+        let Some(pin) = self.held.lock().remove(&volume) else {
+            return;
+        };
+        tokio::spawn(async move {
+            tokio::time::sleep(RETIREMENT).await;
+            drop(pin);
+        });
     }
 
     /// How many are held.

@@ -10,6 +10,7 @@ use super::step::with_causes;
 use super::submission::{self, Submission, no_volume};
 use super::world::World;
 use super::{ConditionRecord, DeviceView, OperationError, VerifiedDevice, lease};
+use crate::crash;
 use crate::model::{
     AttachmentState, ErrorCode, Failure, LeaseAccess, LeasePurpose, OperationId, VolumeId, VolumeState,
     diskseq_text,
@@ -51,11 +52,13 @@ impl Operations {
         self.recovery.require()?;
         let (world, executor) = (Arc::clone(&self.world), Arc::clone(&self.executor));
         uninterrupted(async move {
-            let of = Arc::clone(&world);
+            let (of, kind) = (Arc::clone(&world), submission.request.kind());
+            crash::point(|| format!("{kind}/admission/before"));
             let recorded = world
                 .store
                 .write(move |tx| submission::record(tx, &of, submission))
                 .await?;
+            crash::point(|| format!("{kind}/admission/after"));
             if !recorded.status.is_final() {
                 executor.take(recorded.id);
             }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::OperationError;
 use super::world::World;
 use crate::cloud::CloudError;
+use crate::crash;
 use crate::model::{ErrorCode, Failure};
 use crate::store::{OperationRecord, StoreError, VolumeRecord};
 
@@ -51,6 +52,13 @@ pub(super) struct Context {
     pub(super) volume: VolumeRecord,
     /// Ends a wait of this step: somebody asked to withdraw the operation, or the daemon stops.
     pub(super) interrupted: CancellationToken,
+}
+
+impl Context {
+    /// A point at which a test may have the daemon die.
+    pub(super) fn crash_point(&self, step: &str, moment: &str) {
+        crash::point(|| format!("{}/{step}/{moment}", self.op.request.kind()));
+    }
 }
 
 /// Why a step did not come to its end.

@@ -13,6 +13,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{ChangeError, StoreError, schema};
+use crate::crash;
 
 /// How many changes may wait for the writer before callers wait too.
 const QUEUE: usize = 256;
@@ -186,6 +187,9 @@ where
         },
         Err(error) => return failed(error.into()),
     };
+    if let Some(fault) = crash::store_fault() {
+        return failed(fault.into());
+    }
     match change(&tx) {
         Ok(value) => {
             let event = tx.last_event.get();

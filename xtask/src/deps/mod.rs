@@ -3,7 +3,7 @@
 pub(crate) mod kernel;
 mod requirement;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 
@@ -27,23 +27,27 @@ const INSTALL_SCRIPT: &str = include_str!("install.sh");
 /// Makes sure that every program and header we need is there. Nothing is done when nothing is missing.
 pub(crate) fn ensure(consent: Consent) -> Result<()> {
     console::step("system packages");
-    let mut missing = missing();
+    let (mut missing, mut asked) = (missing(), false);
     if missing.is_empty() {
         console::say("all there");
         return Ok(());
     }
-    // What brings a program differs between releases: the second round tries the second package that may have it.
-    for round in 0.. {
+    // What brings a program differs between releases: one that is still missing is tried with the next package that may
+    // have it. And one installation may remove what an earlier one had brought (QEMU's tools from another release than
+    // the emulator that is installed now): such a program begins with its first package.
+    let mut tried: BTreeMap<&str, usize> = BTreeMap::new();
+    loop {
         let packages: BTreeSet<&str> = missing
             .iter()
-            .filter_map(|r| r.packages.get(round).copied())
+            .filter_map(|r| next_package(r, &mut tried))
             .collect();
         if packages.is_empty() {
             break;
         }
         announce(&missing, &packages);
-        if round == 0 {
+        if !asked {
             ask(consent, &packages)?;
+            asked = true;
         }
         install(&packages)?;
         missing = self::missing();
@@ -52,6 +56,17 @@ pub(crate) fn ensure(consent: Consent) -> Result<()> {
         }
     }
     bail!("still missing after installing: {}", names(&missing));
+}
+
+/// The package to try now for something that is missing, each once; `None` when there is no other.
+fn next_package(
+    requirement: &Requirement,
+    tried: &mut BTreeMap<&'static str, usize>,
+) -> Option<&'static str> {
+    let place = tried.entry(requirement.probe.name()).or_default();
+    let package = requirement.packages.get(*place).copied();
+    *place += 1;
+    package
 }
 
 fn missing() -> Vec<&'static Requirement> {

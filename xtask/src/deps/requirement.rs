@@ -16,6 +16,15 @@ pub(super) enum Probe {
     File(&'static str),
 }
 
+impl Probe {
+    /// What is looked for.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Program(name) | Self::File(name) | Self::Library(name) => name,
+        }
+    }
+}
+
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

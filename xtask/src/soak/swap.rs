@@ -18,6 +18,10 @@ pub(crate) struct SwapArgs {
     /// How many swaps a machine goes through before another one is booted.
     #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u64).range(1..))]
     per_machine: u64,
+    /// 1: only virtio-scsi, and a disk's address is given to the next one before the guest has noticed that it is free: nothing
+    /// in a guest can then keep an open descriptor from leading to the other disk. Shows how often it does.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1))]
+    hasty_scsi: u64,
     /// The programs are built already.
     #[arg(long, hide = true)]
     built: bool,
@@ -29,6 +33,7 @@ pub(crate) fn swap(args: &SwapArgs) -> Result<ExitCode> {
         ("--seed", args.seed),
         ("--swaps", args.swaps),
         ("--per-machine", args.per_machine),
+        ("--hasty-scsi", args.hasty_scsi),
     ];
     soak(&Soak {
         name: "swap",

@@ -1,9 +1,12 @@
 //! Correlating: an attached volume is still attached here; then its device is found, proven and bound as by an attach.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use volume_client::types::ConditionKind;
 
 use crate::cloud::ProviderVolume;
+use crate::device::Pin;
 use crate::model::{ErrorCode, Failure};
 use crate::operation::step::{Context, Step, StepError, Verdict};
 use crate::operation::steps::attach::{end_attachment, expectation, mapped_pin};
@@ -63,7 +66,11 @@ impl Step for StillAttached {
                 store::volumes::mark_written(tx, id)
             })
             .await?;
-        cx.world.pins.let_go(id);
+        let is_pulled_out = |pin: Arc<Pin>| cx.world.kernel.is_pulled_out(&pin);
+        match cx.world.pins.of(id).is_some_and(is_pulled_out) {
+            true => cx.world.pins.retire(id),
+            false => cx.world.pins.let_go(id),
+        }
         if is_replugged {
             let text = format!(
                 "the disk of volume {id} was pulled out of this VM without the cloud's doing; what has its serial since then is \

@@ -118,6 +118,7 @@ async fn pulled_out(cx: &Context, node: &str, failure: Failure) -> Result<String
         .store
         .write(move |tx| store::volumes::mark_written(tx, id))
         .await?;
+    cx.world.pins.retire(id);
     Ok(format!("{node} is gone already: what had not reached it is lost"))
 }
 
