@@ -16,6 +16,7 @@ mod binaries;
 mod chance;
 mod cloud_site;
 pub mod cloudstack;
+pub mod crash_matrix;
 mod holder;
 mod hypervisor;
 mod loop_hypervisor;

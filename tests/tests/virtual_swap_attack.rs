@@ -4,11 +4,12 @@
 
 use whole_system_tests::swap_attack::{Attack, attack};
 
-async fn attacked(seed: u64) {
+async fn attacked(seed: u64, scsi_share: u64) {
     let plan = Attack {
         swaps: 100,
         seed,
         per_machine: 100,
+        scsi_share,
         ..Attack::default()
     };
     let Some(figures) = attack(plan, |_| ()).await else {
@@ -29,11 +30,11 @@ async fn attacked(seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_swaps_lead_no_client_of_the_daemons_astray() {
-    attacked(1).await;
+async fn a_hundred_swaps_on_virtio_blk_lead_no_client_of_the_daemons_astray() {
+    attacked(1, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_others_do_not_either() {
-    attacked(2).await;
+async fn a_hundred_swaps_on_virtio_scsi_do_not_either() {
+    attacked(2, 100).await;
 }

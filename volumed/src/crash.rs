@@ -1,10 +1,10 @@
 //! Named points at which a test has the daemon die by SIGKILL, as a power cut would have it: nothing is dropped or flushed.
 //!
-//! Only in builds with the feature `crash-points`; in others a point is nothing. `VOLUMED_CRASH=POINT` kills the process when it
-//! reaches that point, `VOLUMED_CRASH=POINT#N` when it does so for the Nth time. `VOLUMED_CRASH_LOG=FILE` appends the name of
+//! Only in builds with the feature `crash-points`; in others a point is nothing. `TEST_CRASH_AT=POINT` kills the process when it
+//! reaches that point, `TEST_CRASH_AT=POINT#N` when it does so for the Nth time. `TEST_CRASH_LOG=FILE` appends the name of
 //! every point that is reached, so that a test learns them instead of listing them.
 //!
-//! `VOLUMED_STORE_FAULT=full#N` makes the Nth change of the database and the two after it fail as on a full disk, `busy#N` as where
+//! `TEST_STORE_FAULT=full#N` makes the Nth change of the database and the two after it fail as on a full disk, `busy#N` as where
 //! somebody else has it locked; each change is the point `store/write`.
 //!
 //! Points are named `OPERATION/STEP/MOMENT`; they stand in the executor and around the calls to the cloud, so that every
@@ -61,11 +61,11 @@ mod armed {
 
     impl StoreFault {
         fn of_environment() -> Option<Self> {
-            let (kind, first) = parse(&std::env::var("VOLUMED_STORE_FAULT").ok()?);
+            let (kind, first) = parse(&std::env::var("TEST_STORE_FAULT").ok()?);
             let code = match kind.as_str() {
                 "full" => rusqlite::ffi::SQLITE_FULL,
                 "busy" => rusqlite::ffi::SQLITE_BUSY,
-                other => panic!("VOLUMED_STORE_FAULT is full#N or busy#N, not {other}"),
+                other => panic!("TEST_STORE_FAULT is full#N or busy#N, not {other}"),
             };
             Some(Self {
                 code,
@@ -91,10 +91,10 @@ mod armed {
 
     impl Plan {
         fn of_environment() -> Option<Self> {
-            let at = std::env::var("VOLUMED_CRASH").ok().map(|text| parse(&text));
-            let log = std::env::var_os("VOLUMED_CRASH_LOG").map(|path| {
+            let at = std::env::var("TEST_CRASH_AT").ok().map(|text| parse(&text));
+            let log = std::env::var_os("TEST_CRASH_LOG").map(|path| {
                 let file = File::options().create(true).append(true).open(path);
-                Mutex::new(file.expect("the file of VOLUMED_CRASH_LOG can be written"))
+                Mutex::new(file.expect("the file of TEST_CRASH_LOG can be written"))
             });
             if at.is_none() && log.is_none() {
                 return None;

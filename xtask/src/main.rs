@@ -37,8 +37,8 @@ enum Task {
     #[command(subcommand)]
     Bench(BenchTask),
     /// Run for long while everything goes wrong that can; nothing may be lost, wrong or left behind.
-    #[command(subcommand)]
-    Soak(SoakTask),
+    #[command(args_conflicts_with_subcommands = true)]
+    Soak(SoakTasks),
     /// Install the system packages that building, testing and the demo need.
     InstallDeps(InstallArgs),
     /// Print what the machine has now of the things a run could leave behind.
@@ -92,8 +92,19 @@ enum BenchTask {
     Attach(bench::AttachArgs),
 }
 
+#[derive(Args)]
+struct SoakTasks {
+    #[command(subcommand)]
+    task: Option<SoakTask>,
+    /// Without a task it is `crash`.
+    #[command(flatten)]
+    crash: soak::CrashArgs,
+}
+
 #[derive(Subcommand)]
 enum SoakTask {
+    /// Kill the daemon at every point that an operation passes, and have its database fail at every change.
+    Crash(soak::CrashArgs),
     /// Attach, check, write and detach in lanes, on a cloud that misbehaves, with a daemon that is killed.
     Attach(soak::AttachArgs),
     /// Swap disks in the virtual appliance under clients that look for theirs.
@@ -116,8 +127,12 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Demo(args) => demo::run(args.install.consent(), args.built),
         Task::Bench(BenchTask::Copy(args)) => bench::copy(&args),
         Task::Bench(BenchTask::Attach(args)) => bench::attach(&args),
-        Task::Soak(SoakTask::Attach(args)) => soak::attach(&args),
-        Task::Soak(SoakTask::Swap(args)) => soak::swap(&args),
+        Task::Soak(SoakTasks { task: None, crash }) => soak::crash(&crash),
+        Task::Soak(SoakTasks { task: Some(task), .. }) => match task {
+            SoakTask::Crash(args) => soak::crash(&args),
+            SoakTask::Attach(args) => soak::attach(&args),
+            SoakTask::Swap(args) => soak::swap(&args),
+        },
         Task::InstallDeps(args) => {
             deps::ensure(args.consent())?;
             deps::kernel::ensure(args.consent())?;

@@ -271,7 +271,8 @@ impl Clients {
                 }
                 Err(_) => self.count(who, Outcome::Refused),
             }
-            tokio::time::sleep(Duration::from_millis(chance.below(50))).await;
+            // The guest is emulated: who asks without a pause keeps it from letting the disks go.
+            tokio::time::sleep(Duration::from_millis(50 + chance.below(200))).await;
         }
     }
 
@@ -304,7 +305,7 @@ impl Clients {
                 };
                 self.count(&who, outcome);
             }
-            tokio::time::sleep(Duration::from_millis(5 + chance.below(50))).await;
+            tokio::time::sleep(Duration::from_millis(50 + chance.below(200))).await;
         }
     }
 }

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use whole_system_tests::swap_attack::{Attack, attack};
-use whole_system_tests::virtual_machine::DiskBus;
 
 fn main() -> Result<ExitCode> {
     let plan = plan()?;
@@ -42,12 +41,9 @@ fn plan() -> Result<Attack> {
             "--swaps" => plan.swaps = value,
             "--seed" => plan.seed = value,
             "--per-machine" => plan.per_machine = value.max(1),
-            "--hasty-scsi" if value != 0 => {
-                plan.hasty = true;
-                plan.bus = Some(DiskBus::VirtioScsi);
-            }
-            "--hasty-scsi" => {}
-            other => bail!("{other}? there are --swaps, --seed, --per-machine and --hasty-scsi"),
+            "--scsi-share" => plan.scsi_share = value,
+            "--hasty" => plan.hasty = value != 0,
+            other => bail!("{other}? there are --swaps, --seed, --per-machine, --scsi-share and --hasty"),
         }
     }
     Ok(plan)

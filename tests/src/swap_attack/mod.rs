@@ -48,8 +48,8 @@ pub struct Attack {
     pub per_machine: u64,
     /// Whether a SCSI disk's address may be given to the next disk before the guest has noticed that it is free.
     pub hasty: bool,
-    /// Only machines with this bus, where it is given.
-    pub bus: Option<DiskBus>,
+    /// How many in a hundred machines have their disks on virtio-scsi; the others on virtio-blk.
+    pub scsi_share: u64,
 }
 
 impl Default for Attack {
@@ -59,7 +59,7 @@ impl Default for Attack {
             seed: 1,
             per_machine: 100,
             hasty: false,
-            bus: None,
+            scsi_share: 25,
         }
     }
 }
@@ -82,11 +82,10 @@ pub async fn attack(attack: Attack, mut progress: impl FnMut(&Figures)) -> Optio
     let most_deaths = 3 + attack.swaps / 100;
     while all.swaps < attack.swaps && all.inconclusive_machines <= most_deaths {
         let left = attack.swaps - all.swaps;
-        let bus = match chance.below(4) {
-            0 => DiskBus::VirtioScsi,
-            _ => DiskBus::VirtioBlk,
+        let bus = match chance.below(100) < attack.scsi_share {
+            true => DiskBus::VirtioScsi,
+            false => DiskBus::VirtioBlk,
         };
-        let bus = attack.bus.unwrap_or(bus);
         let setup = MachineSetup {
             bus,
             processors: 2,

@@ -1,6 +1,7 @@
 //! `cargo xtask soak`: long runs in which everything goes wrong that can, and nothing may be lost, wrong or left behind.
 
 mod attach;
+mod crash;
 mod swap;
 
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 pub(crate) use attach::{AttachArgs, attach};
+pub(crate) use crash::{CrashArgs, crash};
 pub(crate) use swap::{SwapArgs, swap};
 
 use crate::command::{check, status, tee};

@@ -18,10 +18,13 @@ pub(crate) struct SwapArgs {
     /// How many swaps a machine goes through before another one is booted.
     #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u64).range(1..))]
     per_machine: u64,
-    /// 1: only virtio-scsi, and a disk's address is given to the next one before the guest has noticed that it is free: nothing
-    /// in a guest can then keep an open descriptor from leading to the other disk. Shows how often it does.
+    /// How many in a hundred machines have their disks on virtio-scsi; the others on virtio-blk.
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u64).range(0..=100))]
+    scsi_share: u64,
+    /// 1: a SCSI disk's address is given to the next one before the guest has noticed that it is free. Nothing in a guest can
+    /// then keep an open descriptor from leading to the other disk; shows how often it does.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1))]
-    hasty_scsi: u64,
+    hasty: u64,
     /// The programs are built already.
     #[arg(long, hide = true)]
     built: bool,
@@ -33,7 +36,8 @@ pub(crate) fn swap(args: &SwapArgs) -> Result<ExitCode> {
         ("--seed", args.seed),
         ("--swaps", args.swaps),
         ("--per-machine", args.per_machine),
-        ("--hasty-scsi", args.hasty_scsi),
+        ("--scsi-share", args.scsi_share),
+        ("--hasty", args.hasty),
     ];
     soak(&Soak {
         name: "swap",

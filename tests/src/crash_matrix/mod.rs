@@ -1,0 +1,132 @@
+//! The crash matrix: every operation, both ways, struck at every point that it passes.
+//!
+//! The points are not listed anywhere: an operation is done once with the daemon telling which points it reaches
+//! (`volumed/src/crash.rs`), then once more for each of them with the daemon dying there by SIGKILL, or with the database
+//! failing at that change. A new operation or step is covered by being in the daemon's tables.
+//!
+//! After each strike: the operation is found under its idempotency key and ends; what ended well or badly stays so; the
+//! records, the cloud and the kernel agree; nothing is there twice, left behind or lost; no rule of dealing with the cloud was
+//! broken; a further death changes nothing; and the volume can be detached and deleted.
+
+mod scenario;
+mod strike;
+mod world;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::Chance;
+
+pub use scenario::{Scenario, Way};
+pub use strike::{Arm, Learned, Matrix};
+
+/// What a run of the matrix came to.
+#[derive(Debug, Default, Clone)]
+pub struct Figures {
+    /// Deaths by SIGKILL at a point.
+    pub kills: u64,
+    /// Failures of the database.
+    pub store_faults: u64,
+    /// Strikes that found nothing to strike: the operation took another way that time.
+    pub missed: u64,
+    /// How often an operation ended in each way.
+    pub ends: BTreeMap<String, u64>,
+    /// What must not be.
+    pub violations: Vec<String>,
+}
+
+impl Figures {
+    /// Takes another run's figures in.
+    pub fn add(&mut self, other: Figures) {
+        self.kills += other.kills;
+        self.store_faults += other.store_faults;
+        self.missed += other.missed;
+        for (end, times) in other.ends {
+            *self.ends.entry(end).or_default() += times;
+        }
+        self.violations.extend(other.violations);
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ends: Vec<_> = self.ends.iter().map(|(end, n)| format!("{n} {end}")).collect();
+        write!(
+            f,
+            "{} kills, {} failures of the database, {} strikes that met nothing; {}; {} violations",
+            self.kills,
+            self.store_faults,
+            self.missed,
+            ends.join(", "),
+            self.violations.len()
+        )
+    }
+}
+
+/// What is to be struck.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// In which order, where time is bounded.
+    pub seed: u64,
+    /// No strike begins after that; without it the whole matrix is gone through once.
+    pub at_most: Option<Duration>,
+    /// Only points whose name contains this.
+    pub only: Option<String>,
+}
+
+/// Learns the points of every scenario, and strikes at each of them in an order of chance; over and over, where a time is given.
+/// `progress` is told now and then. `None`, loudly, where this is not root.
+pub async fn run(plan: &Plan, mut progress: impl FnMut(&Figures)) -> Option<Figures> {
+    let (began, mut chance) = (Instant::now(), Chance::from_seed(plan.seed));
+    let (mut matrix, mut figures) = (Matrix::new().await?, Figures::default());
+    let mut strikes = Vec::new();
+    for scenario in Scenario::all() {
+        match matrix.learn(scenario).await {
+            Ok(learned) => strikes.extend(strikes_of(scenario, &learned)),
+            Err(what) => figures.violations.push(what),
+        }
+    }
+    strikes.retain(|(_, arm)| {
+        plan.only
+            .as_ref()
+            .is_none_or(|only| arm.to_string().contains(only))
+    });
+    let is_over = || plan.at_most.is_some_and(|limit| began.elapsed() >= limit);
+    loop {
+        shuffle(&mut strikes, &mut chance);
+        for (n, (scenario, arm)) in strikes.iter().enumerate() {
+            if is_over() {
+                return Some(figures);
+            }
+            figures.add(matrix.strike(*scenario, arm).await);
+            if n % 50 == 49 {
+                progress(&figures);
+            }
+        }
+        if plan.at_most.is_none() || strikes.is_empty() {
+            return Some(figures);
+        }
+    }
+}
+
+/// Every blow that a scenario can be struck with.
+#[must_use]
+pub fn strikes_of(scenario: Scenario, learned: &Learned) -> Vec<(Scenario, Arm)> {
+    let kills = learned
+        .points
+        .iter()
+        .flat_map(|(point, times)| (1..=*times).map(|time| Arm::Kill(point.clone(), time)));
+    let faults = learned
+        .changes
+        .clone()
+        .flat_map(|number| [Arm::Store("full", number), Arm::Store("busy", number)]);
+    kills.chain(faults).map(|arm| (scenario, arm)).collect()
+}
+
+fn shuffle<T>(all: &mut [T], chance: &mut Chance) {
+    for last in (1..all.len()).rev() {
+        let other = usize::try_from(chance.below(last as u64 + 1)).expect("an index");
+        all.swap(last, other);
+    }
+}
