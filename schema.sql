@@ -1,7 +1,7 @@
 -- The daemon's database, whole and current. Version: PRAGMA user_version (volumed/src/store/schema.rs).
 -- Times are RFC 3339 UTC text, sizes are bytes, ids are UUIDs in their one spelling.
 
--- Facts about this installation: install_id, provider, vm_id.
+-- Facts about this installation: install_id, provider, vm_id; of a copy backed_up_at, of a restored one restored, restored_fence.
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -76,6 +76,13 @@ CREATE TABLE disputed_plug_ins (
     diskseq INTEGER NOT NULL,
     seen_at TEXT NOT NULL,
     PRIMARY KEY (boot_id, diskseq)
+) STRICT, WITHOUT ROWID;
+
+-- Volumes that were not compared with cloud and kernel since the database was restored: nothing is changed about them.
+CREATE TABLE unproven_volumes (
+    volume_id      TEXT PRIMARY KEY REFERENCES volumes (id),
+    recorded_state TEXT NOT NULL,              -- what the copy said
+    since          TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Operations: written before anything is done. One that has not ended is open, and a volume has at most one of those.

@@ -1,4 +1,4 @@
-//! Running programs to their end, `volumectl` among them.
+//! Running programs to their end, `volumectl` and `volumed` among them.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -47,6 +47,12 @@ pub fn volumectl<A: AsRef<OsStr>>(socket: &Path, args: impl IntoIterator<Item = 
     let mut command = Command::new(binary("volumectl"));
     command.env_remove("VOLUMED_URL").env_remove("VOLUMED_SOCKET");
     Outcome::of(command.arg("--socket").arg(socket).args(args))
+}
+
+/// Runs one of `volumed`'s commands that come to an end. Blocks, as [`volumectl`] does.
+#[must_use]
+pub fn volumed<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Outcome {
+    Outcome::of(Command::new(binary("volumed")).args(args))
 }
 
 /// Runs a program that must succeed, and returns what it printed.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use volume_client::client::{ClientError, DEFAULT_WAIT};
 use volume_client::types::{
-    AttachVolume, Cursor, ErrorCode, LeaseAccess, LeasePurpose, NewLease, NewVolume, VolumeState,
+    AttachVolume, Cursor, ErrorCode, LeaseAccess, LeasePurpose, NewLease, NewSnapshot, NewVolume,
+    OperationStatus, ResizeVolume, VolumeState,
 };
 use whole_system_tests::{Appliance, Mount, VM, code_of, failed_operation, wait_until};
 
@@ -146,6 +147,103 @@ async fn operations_that_meet_a_full_database_end_once_there_is_room() {
         }
         assert!(appliance.loops().is_empty());
     }
+}
+
+/// What had begun when the room ended comes to its recorded end in the room that was kept for it, while nothing new is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_begun_ends_while_the_disk_is_full() {
+    let Some(mut appliance) = Appliance::new() else {
+        return;
+    };
+    let mount = Mount::memory(appliance.dir().join("small"), ROOM);
+    appliance.setup.database = mount.point().join("v.db");
+    appliance.start().await;
+    let client = appliance.client();
+    let mut ids = Vec::new();
+    for n in 0..8 {
+        ids.push(appliance.create(&format!("disk {n}"), MIB).await.id);
+    }
+    for &id in &ids[..4] {
+        appliance.attach(id).await;
+    }
+    // Of every kind one, as far as a volume's state allows it.
+    let new = |name: &str| NewSnapshot { name: name.into() };
+    client
+        .create_snapshot_and_wait(ids[6], &new("kept"), DEFAULT_WAIT)
+        .await
+        .unwrap();
+    let kept = client
+        .list_snapshots(ids[6], &Cursor::default())
+        .await
+        .unwrap()
+        .items
+        .remove(0);
+    let attach = AttachVolume { vm_id: VM.into() };
+    let larger = ResizeVolume { size_bytes: 2 * MIB };
+    let begun = [
+        client.detach_volume(ids[0]).await.unwrap(),
+        client.correlate_volume(ids[1]).await.unwrap(),
+        client.resize_volume(ids[2], &larger).await.unwrap(),
+        client.attach_volume(ids[4], &attach).await.unwrap(),
+        client.delete_volume(ids[5], Some("disk 5")).await.unwrap(),
+        client.revert_snapshot(ids[6], kept.id).await.unwrap(),
+        client.create_snapshot(ids[7], &new("late")).await.unwrap(),
+        client.create_volume(&volume("late")).await.unwrap(),
+    ];
+    mount.fill();
+    for operation in &begun {
+        let ended = client
+            .wait_for_completion(operation.id, DEFAULT_WAIT)
+            .await
+            .unwrap();
+        assert_eq!(ended.status, OperationStatus::Completed, "{ended:#?}");
+    }
+    wait_until("the database to be full", Duration::from_secs(30), async || {
+        client.create_volume(&volume("filler")).await.err()
+    })
+    .await;
+    let taken = client
+        .list_volumes(&Default::default(), &Cursor::default())
+        .await
+        .unwrap()
+        .items
+        .len();
+    let readiness = client.readiness().await.unwrap();
+    assert!(!readiness.ready, "it takes nothing: {readiness:#?}");
+    assert_eq!(
+        [
+            code_of(client.create_volume(&volume("x")).await),
+            code_of(client.attach_volume(ids[0], &attach).await),
+            code_of(client.detach_volume(ids[1]).await),
+            code_of(client.correlate_volume(ids[1]).await),
+            code_of(client.resize_volume(ids[3], &larger).await),
+            code_of(client.delete_volume(ids[0], Some("disk 0")).await),
+            code_of(client.create_snapshot(ids[0], &new("x")).await),
+            code_of(client.revert_snapshot(ids[6], kept.id).await),
+            code_of(client.delete_snapshot(ids[6], kept.id).await),
+        ],
+        [ErrorCode::StoreFull; 9]
+    );
+    assert_eq!(
+        client
+            .list_volumes(&Default::default(), &Cursor::default())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        taken,
+        "something was half-recorded"
+    );
+    mount.free();
+    wait_until("work to be taken again", Duration::from_secs(30), async || {
+        client.readiness().await.unwrap().ready.then_some(())
+    })
+    .await;
+    appliance.create("afterwards", MIB).await;
+    for id in [ids[1], ids[2], ids[3], ids[4]] {
+        appliance.detach(id).await;
+    }
+    assert!(appliance.loops().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

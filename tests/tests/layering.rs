@@ -29,6 +29,7 @@ const VOLUMED: Layers = Layers {
         "operation",
         "reconcile",
         "doctor",
+        "fsck",
         "api",
         "app",
         "cli",

@@ -22,6 +22,18 @@ pub(crate) fn point(name: impl FnOnce() -> String) {
     }
 }
 
+/// What SQLite's `synchronous` is set to by order of a test that shows what the right setting is worth (`TEST_SYNCHRONOUS`).
+#[cfg(not(feature = "crash-points"))]
+pub(crate) fn synchronous() -> Option<String> {
+    None
+}
+
+/// What SQLite's `synchronous` is set to by order of a test that shows what the right setting is worth (`TEST_SYNCHRONOUS`).
+#[cfg(feature = "crash-points")]
+pub(crate) fn synchronous() -> Option<String> {
+    std::env::var("TEST_SYNCHRONOUS").ok()
+}
+
 /// The failure that a change of the database meets by order of a test.
 #[cfg(not(feature = "crash-points"))]
 pub(crate) fn store_fault() -> Option<rusqlite::Error> {

@@ -20,6 +20,7 @@ pub mod operation;
 pub mod reconcile;
 
 pub mod doctor;
+pub mod fsck;
 
 pub mod api;
 

@@ -142,6 +142,15 @@ pub(super) enum Command {
     /// Examine the daemon, its cloud, the devices and this machine, and say what to fix; fails only where something will
     /// not work, and runs `volumed doctor` where no daemon answers
     Doctor,
+    /// Copy the daemon's database into a file while the daemon works; `volumed restore` puts it back
+    Backup {
+        /// The file; one that is there already stays
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Replace a file that is there already
+        #[arg(long)]
+        force: bool,
+    },
     /// Print the completions for a shell
     Completions {
         /// The shell

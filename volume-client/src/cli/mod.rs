@@ -1,6 +1,7 @@
 //! `volumectl`: what a person or a script can ask of the daemon. Arguments in, tables or the API's own JSON out.
 
 mod args;
+mod backup;
 mod confirm;
 mod doctor;
 mod failure;
@@ -100,6 +101,7 @@ impl Session {
             },
             Command::Events { after } => self.events(after).await,
             Command::Status => self.status().await,
+            Command::Backup { file, force } => self.back_up(&file, force).await,
             Command::Doctor => self.doctor().await,
             Command::Completions { .. } | Command::Man { .. } => Ok(()), // done before a daemon was needed
         }

@@ -100,6 +100,9 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
+    /// What came could not be written here.
+    #[error("cannot write what the daemon sends")]
+    Write(#[source] io::Error),
     /// What is behind the path is not what the daemon verified. Nothing was written, and it is closed again.
     #[error(transparent)]
     DeviceMismatch(Box<DeviceMismatch>),
@@ -205,6 +208,7 @@ impl ClientError {
                 format!("`findmnt {path}`, `lsblk {path}` and `fuser -v {path}` tell who has it")
             }
             Self::DeviceIo { .. } => "the kernel's log (`dmesg`) may tell more".to_owned(),
+            Self::Write(_) => "is there room, and may you write there?".to_owned(),
             Self::DeviceMismatch(_) => {
                 "nothing was read or written; let the daemon look again (`volumectl correlate`)".to_owned()
             }

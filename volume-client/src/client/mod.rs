@@ -14,8 +14,9 @@
 //! [`ClientError::TimedOut`] and [`ClientError::AnswerLost`] say that nobody knows, and carry the key with which
 //! the very same call can be repeated later.
 //!
-//! Answers are read to 16 MiB at most.
+//! Answers are read to 16 MiB at most, but for a backup, which is written as it comes.
 
+mod backup;
 mod builder;
 mod device;
 mod error;
@@ -36,6 +37,7 @@ mod wait;
 
 use std::sync::Arc;
 
+pub use backup::Backup;
 pub use builder::{ClientBuilder, DEFAULT_SOCKET};
 pub use device::{OpenDevice, OpenedDevice};
 pub use error::{ClientError, DeviceMismatch, ProtocolError};

@@ -30,6 +30,8 @@ pub enum FindingKind {
     LeakedDevice,
     /// Devices are here that belong to no volume that the records or the cloud know.
     ForeignDevice,
+    /// The database was restored, and the volume was not compared with cloud and kernel since: nothing is changed about it.
+    Unproven,
 }
 
 /// How bad it is.

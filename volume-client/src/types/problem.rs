@@ -101,6 +101,9 @@ codes! {
     NoSpace = "no_space", 507;
     /// The daemon's database cannot take more; reading goes on.
     StoreFull = "store_full", 507;
+    /// The database was restored: what the operation came to is not recorded, or the volume was not compared with cloud and
+    /// kernel since.
+    DatabaseRestored = "database_restored", 409;
     /// The daemon is starting or stopping.
     NotReady = "not_ready", 503;
     /// A defect of the daemon; the log has more under the request id.

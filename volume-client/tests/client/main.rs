@@ -9,6 +9,7 @@
 #[path = "../fake/mod.rs"]
 mod fake;
 
+mod backup;
 mod calls;
 mod following;
 mod open_device;

@@ -36,10 +36,15 @@ async fn ready(State(api): State<Api>) -> impl IntoResponse {
 /// Whether everything works that the daemon needs: the store by a read, the rest by what operations know.
 pub(super) async fn readiness(api: &Api) -> Readiness {
     let read = api.store.read(volumes::count).await;
+    let has_room = api.store.has_room().await;
     let store = Check {
         name: "store".to_owned(),
-        ok: read.is_ok(),
-        detail: read.map_or_else(|error| error.to_string(), |n| format!("{n} volumes are recorded")),
+        ok: read.is_ok() && has_room,
+        detail: match read {
+            Err(error) => error.to_string(),
+            Ok(_) if !has_room => "the disk is full: nothing new is taken, what has begun goes on".to_owned(),
+            Ok(n) => format!("{n} volumes are recorded"),
+        },
     };
     let others = api.operations.checks().await.into_iter();
     let others = others.map(|(name, ok, detail)| Check {

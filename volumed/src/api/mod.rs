@@ -4,6 +4,7 @@
 //! `convert` holds the way from records to wire types, `problem` the only mapping of errors to HTTP.
 
 mod accepted;
+mod backup;
 mod convert;
 mod devices;
 mod doctor;
@@ -72,6 +73,7 @@ pub fn router(api: Api, body_limit: Bytes) -> Router {
         .merge(snapshots::routes())
         .merge(operations::routes())
         .merge(devices::routes())
+        .merge(backup::routes())
         .merge(doctor::routes())
         .merge(leases::routes())
         .merge(events::routes())

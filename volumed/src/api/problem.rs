@@ -70,6 +70,7 @@ fn of_store(error: StoreError) -> Failure {
             .hint("look at the volume again, then repeat the request"),
         error @ (StoreError::Newer { .. }
         | StoreError::Damaged { .. }
+        | StoreError::Restoring { .. }
         | StoreError::InUse { .. }
         | StoreError::Foreign { .. }
         | StoreError::Open { .. }

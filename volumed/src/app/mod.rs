@@ -8,6 +8,7 @@
 
 mod alone;
 mod error;
+mod fsck;
 mod inherited;
 mod listen;
 mod notify;
@@ -25,6 +26,7 @@ use crate::config::Config;
 use crate::store::Store;
 pub use alone::examine;
 pub use error::AppError;
+pub use fsck::fsck;
 use listen::Listeners;
 use parts::Parts;
 use signals::Signals;

@@ -109,7 +109,7 @@ impl Parts {
     }
 }
 
-async fn open_cloud(config: &Config) -> Result<Arc<dyn Cloud>, AppError> {
+pub(super) async fn open_cloud(config: &Config) -> Result<Arc<dyn Cloud>, AppError> {
     match config.provider {
         Provider::Local => {
             let local = LocalConfig {

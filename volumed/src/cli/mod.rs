@@ -1,5 +1,6 @@
 //! The command line: what to do, and with which keys of the configuration.
 
+mod database;
 mod log;
 
 use std::io::{self, Write};
@@ -34,8 +35,22 @@ enum Command {
     ///
     /// Changes nothing. The exit status is 0 unless something will not work.
     Doctor(DoctorFlags),
+    /// Examine a database: by itself, and each volume against cloud and kernel; whether a daemon runs or not
+    ///
+    /// Changes nothing. The exit status is 0 where nothing was found, 1 with findings, 2 where something could not be looked at.
+    Fsck(FsckFlags),
+    /// Copy the database into a file, whether a daemon runs or not
+    Backup(database::BackupFlags),
+    /// Put a copy in the database's place, while no daemon runs; the former one is kept
+    Restore(database::RestoreFlags),
     /// Print the OpenAPI description
     Openapi,
+}
+
+#[derive(Debug, Args)]
+struct FsckFlags {
+    #[command(flatten)]
+    config: Flags,
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +117,9 @@ pub fn main() -> ExitCode {
         Command::Serve(flags) => serve(flags).map(|()| ExitCode::SUCCESS),
         Command::CheckConfig(flags) => check(flags).map(|()| ExitCode::SUCCESS),
         Command::Doctor(flags) => doctor(flags),
+        Command::Fsck(flags) => fsck(flags),
+        Command::Backup(flags) => flags.back_up().map(|()| ExitCode::SUCCESS),
+        Command::Restore(flags) => flags.restore().map(|()| ExitCode::SUCCESS),
         Command::Openapi => print_openapi().map(|()| ExitCode::SUCCESS),
     };
     match result {
@@ -140,6 +158,25 @@ fn doctor(flags: DoctorFlags) -> anyhow::Result<ExitCode> {
     Ok(match report.has_failures() {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
+    })
+}
+
+fn fsck(flags: FsckFlags) -> anyhow::Result<ExitCode> {
+    const COULD_NOT_LOOK: u8 = 2;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let report = match flags.config.load() {
+        Ok(config) => runtime.block_on(app::fsck(config)),
+        Err(error) => {
+            writeln!(io::stderr(), "volumed: {error:#}")?;
+            return Ok(ExitCode::from(COULD_NOT_LOOK));
+        }
+    };
+    runtime.shutdown_timeout(LAST_GRACE);
+    write!(io::stdout(), "{report}")?;
+    Ok(match (report.unseen.is_empty(), report.findings.is_empty()) {
+        (false, _) => ExitCode::from(COULD_NOT_LOOK),
+        (true, false) => ExitCode::FAILURE,
+        (true, true) => ExitCode::SUCCESS,
     })
 }
 

@@ -146,18 +146,16 @@ impl Executor {
             let journal = self.journal(id).await?;
             self.withdraw_if_asked(&op, table, &journal).await?;
             op = self.reload(id).await?;
-            let direction = if op.failure.is_some() {
-                Direction::Back
-            } else {
-                Direction::Forward
+            let direction = match op.failure {
+                Some(_) => Direction::Back,
+                None => Direction::Forward,
             };
             let next = plan::next(&names, &journal, direction);
             // Once it cannot be taken back, and while it is being undone, only the end of the daemon cuts a wait short.
             let committed = direction == Direction::Back || is_past_return(table, &journal);
-            let interrupted = if committed {
-                self.stopping.child_token()
-            } else {
-                cancel.clone()
+            let interrupted = match committed {
+                true => self.stopping.child_token(),
+                false => cancel.clone(),
             };
             let cx = self.context(&op, interrupted).await?;
             match next {
@@ -181,12 +179,12 @@ impl Executor {
     }
 
     async fn reload(&self, id: OperationId) -> Result<OperationRecord, StoreError> {
-        let found = self
+        let read = self
             .world
             .store
-            .read(move |conn| store::operations::get(conn, id))
-            .await?;
-        found.ok_or_else(|| StoreError::Stale(format!("operation {id} has no record")))
+            .read(move |conn| store::operations::get(conn, id));
+        read.await?
+            .ok_or_else(|| StoreError::Stale(format!("operation {id} has no record")))
     }
 
     async fn context(
@@ -195,12 +193,10 @@ impl Executor {
         interrupted: CancellationToken,
     ) -> Result<Context, StoreError> {
         let id = op.volume_id;
-        let volume = self
-            .world
-            .store
-            .read(move |conn| store::volumes::get(conn, id))
-            .await?;
-        let volume = volume.ok_or_else(|| StoreError::Stale(format!("volume {id} has no record")))?;
+        let read = self.world.store.read(move |conn| store::volumes::get(conn, id));
+        let volume = read
+            .await?
+            .ok_or_else(|| StoreError::Stale(format!("volume {id} has no record")))?;
         Ok(Context {
             world: Arc::clone(&self.world),
             op: op.clone(),

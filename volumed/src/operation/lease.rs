@@ -142,7 +142,7 @@ pub(super) async fn take(
     let generation = device.generation;
     world
         .store
-        .write(move |tx| {
+        .admit(move |tx| {
             let volume = leasable(tx, new.volume_id, generation)?;
             still_bound(tx, volume.id, &observed)?;
             if new.access == LeaseAccess::Write {

@@ -15,6 +15,7 @@ use super::kernel::Kernel;
 use super::lease;
 use super::observer::Observer;
 use super::pins::Pins;
+use super::restored;
 use super::service::Operations;
 use super::submission::Submission;
 use super::world::{Settings, World};
@@ -52,7 +53,7 @@ pub enum StartError {
     /// The database was made in another VM: two daemons would own the same volumes.
     #[error(
         "the database belongs to VM `{recorded}`, and this is VM `{found}`; if this machine is a copy, give it a \
-         database of its own"
+         database of its own; if it has taken the place of the other one, `volumed restore --other-vm` takes a backup over"
     )]
     ForeignVm {
         /// The VM that the database was made in.
@@ -164,6 +165,7 @@ impl Operations {
             .write(move |tx| {
                 let expires_at = tx.now().saturating_add(expiry).unwrap_or(Timestamp::MAX);
                 store::calls::doubt_all_open(tx, expires_at)?;
+                restored::take_over(tx, expiry)?;
                 end_other_boots(tx, &boot_id)
             })
             .await?;

@@ -56,7 +56,7 @@ impl Operations {
             crash::point(|| format!("{kind}/admission/before"));
             let recorded = world
                 .store
-                .write(move |tx| submission::record(tx, &of, submission))
+                .admit(move |tx| submission::record(tx, &of, submission))
                 .await?;
             crash::point(|| format!("{kind}/admission/after"));
             if !recorded.status.is_final() {

@@ -3,7 +3,7 @@
 use super::admission::{Situation, admit};
 use super::executor::is_past_return;
 use super::world::World;
-use super::{OperationError, steps};
+use super::{OperationError, restored, steps};
 use crate::cloud::Capabilities;
 use crate::model::{Bytes, ErrorCode, Failure, OperationId, Request, VolumeId, VolumeState};
 use crate::store::volumes::NewRow;
@@ -46,6 +46,7 @@ pub(super) fn record(
     let volume = match volume_id {
         None => new_volume(tx, world, &request)?,
         Some(id) => {
+            restored::require_proven(tx, id)?;
             admit(&request, &situation(tx, world, id, limits)?)?;
             id
         }

@@ -6,6 +6,7 @@
 
 mod observe;
 mod plan;
+mod proof;
 mod truth;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,9 @@ use crate::model::{OperationId, Request, VolumeId};
 use crate::operation::{Operations, Submission};
 use crate::store::{Asker, Store, StoreError};
 
-use plan::{Disagreement, Repair};
+pub use observe::Seen;
+use plan::{Disagreement, Repair, Views};
+use proof::Proofs;
 
 /// How long a disagreement must stand before it is repaired: most are only one view being a moment late.
 const GRACE: SignedDuration = SignedDuration::from_secs(3);
@@ -38,6 +41,45 @@ pub struct Reconciler {
     operations: Operations,
     timer: Duration,
     standing: Mutex<BTreeMap<Key, Standing>>,
+    proofs: Mutex<Proofs>,
+}
+
+/// What an examination found.
+#[derive(Debug)]
+pub struct Comparison {
+    /// Where record, cloud and kernel do not agree at this moment; what an operation is under way on is left out.
+    pub findings: Vec<Finding>,
+    /// The cloud's volumes that the records do not know: its id and name of each.
+    pub unrecorded: Vec<(String, String)>,
+}
+
+/// Compares the records with what cloud and kernel said, for those who examine and change nothing. Blocks.
+///
+/// # Errors
+/// Where the records cannot be read.
+pub fn compare(seen: &Seen, conn: &rusqlite::Connection) -> Result<Comparison, StoreError> {
+    let views = observe::beside(seen, observe::records(conn)?);
+    let unrecorded = seen.unrecorded(&views);
+    let now = Timestamp::now();
+    let findings = plan::disagreements(&views)
+        .into_iter()
+        .map(|found| finding(found, None, now))
+        .collect();
+    Ok(Comparison { findings, unrecorded })
+}
+
+fn finding(seen: Disagreement, operation_id: Option<OperationId>, since: Timestamp) -> Finding {
+    Finding {
+        kind: seen.kind,
+        severity: seen.severity,
+        volume_id: seen.volume_id,
+        record: seen.record,
+        cloud: seen.cloud,
+        kernel: seen.kernel,
+        repair: seen.advice,
+        operation_id,
+        since,
+    }
 }
 
 type Key = (Option<VolumeId>, &'static str);
@@ -66,6 +108,7 @@ impl Reconciler {
             operations,
             timer,
             standing: Mutex::default(),
+            proofs: Mutex::default(),
         })
     }
 
@@ -74,18 +117,8 @@ impl Reconciler {
     pub fn findings(&self) -> Vec<Finding> {
         let standing = self.standing.lock();
         let finding = |found: &Standing| {
-            let seen = found.disagreement.clone();
-            Finding {
-                kind: seen.kind,
-                severity: seen.severity,
-                volume_id: seen.volume_id,
-                record: seen.record,
-                cloud: seen.cloud,
-                kernel: seen.kernel,
-                repair: seen.advice,
-                operation_id: found.repaired.map(|(_, id)| id),
-                since: found.since,
-            }
+            let operation = found.repaired.map(|(_, id)| id);
+            finding(found.disagreement.clone(), operation, found.since)
         };
         standing.values().map(finding).collect()
     }
@@ -126,8 +159,19 @@ impl Reconciler {
         let views = observe::views(&self.store, &*self.cloud, &self.feed).await?;
         let found = plan::disagreements(&views);
         let now = Timestamp::now();
+        self.prove(&views, now).await?;
         for (volume, request) in self.note(found, &plan::undecided(&views), now) {
             self.repair(volume, request, now).await;
+        }
+        Ok(())
+    }
+
+    /// Has the volumes of a restored database proven of which cloud and kernel have said the same for a while.
+    async fn prove(&self, views: &Views, now: Timestamp) -> Result<(), StoreError> {
+        let waiting = self.operations.unproven().await?;
+        let due = self.proofs.lock().note(views, &waiting, now);
+        for (volume, seen) in due {
+            self.operations.prove(volume, seen).await?;
         }
         Ok(())
     }

@@ -4,13 +4,55 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::plan::{CloudView, KernelView, Views, VolumeViews};
-use crate::cloud::{Cloud, ProviderState, ProviderVolume};
+use crate::cloud::{Cloud, CloudError, ProviderState, ProviderVolume};
 use crate::device::{Disk, Inventory, InventoryFeed};
 use crate::model::{Identity, VolumeId};
 use crate::store::{self, MappingRecord, Store, StoreError, VolumeFilter, VolumeRecord};
 
 /// How many volumes are read at a time.
 const PAGE: u32 = 1000;
+
+/// What cloud and kernel said at about the same time.
+#[derive(Debug)]
+pub struct Seen {
+    own_vm: Option<String>,
+    /// By the cloud's own ids; `None` where it did not answer.
+    listed: Option<HashMap<String, ProviderVolume>>,
+    inventory: Arc<Inventory>,
+}
+
+impl Seen {
+    /// Asks a cloud that must answer.
+    ///
+    /// # Errors
+    /// What the cloud said instead.
+    pub async fn of(cloud: &dyn Cloud, feed: &InventoryFeed) -> Result<Self, CloudError> {
+        let (own_vm, listed) = (cloud.own_vm().await?, cloud.volumes().await?);
+        Ok(Self {
+            own_vm: Some(own_vm),
+            listed: Some(by_reference(listed)),
+            inventory: feed.latest(),
+        })
+    }
+
+    /// The cloud's volumes that the records do not know, deleted ones left out: its id and name of each.
+    pub(super) fn unrecorded(&self, views: &Views) -> Vec<(String, String)> {
+        let known: HashSet<_> = views
+            .volumes
+            .iter()
+            .filter_map(|v| v.record.provider_ref.as_ref())
+            .collect();
+        let listed = self.listed.iter().flat_map(HashMap::values);
+        listed
+            .filter(|seen| seen.state != ProviderState::Destroyed && !known.contains(&seen.provider_ref))
+            .map(|seen| (seen.provider_ref.clone(), seen.name.clone()))
+            .collect()
+    }
+}
+
+fn by_reference(volumes: Vec<ProviderVolume>) -> HashMap<String, ProviderVolume> {
+    volumes.into_iter().map(|v| (v.provider_ref.clone(), v)).collect()
+}
 
 /// What record, cloud and kernel say of every volume. A cloud that does not answer is unknown, never empty.
 pub(super) async fn views(
@@ -20,35 +62,45 @@ pub(super) async fn views(
 ) -> Result<Views, StoreError> {
     let own_vm = cloud.own_vm().await.ok();
     let listed = match cloud.volumes().await {
-        Ok(volumes) => Some(
-            volumes
-                .into_iter()
-                .map(|v| (v.provider_ref.clone(), v))
-                .collect::<HashMap<_, _>>(),
-        ),
+        Ok(volumes) => Some(by_reference(volumes)),
         Err(error) => {
             tracing::debug!(%error, "the cloud does not list its volumes");
             None
         }
     };
     let inventory = feed.latest();
+    let seen = Seen {
+        own_vm,
+        listed,
+        inventory,
+    };
     // Records are read last: what an operation changed meanwhile shows as an open operation or as its result.
-    let (volumes, mappings, busy) = store.read(records).await?;
+    Ok(beside(&seen, store.read(records).await?))
+}
+
+/// What the records say beside what cloud and kernel said.
+pub(super) fn beside(seen: &Seen, (volumes, mappings, busy, unproven): Records) -> Views {
+    let Seen {
+        own_vm,
+        listed,
+        inventory,
+    } = seen;
     let of = |volume: VolumeRecord| {
         let mapping = mappings.iter().find(|m| m.volume_id == volume.id).cloned();
         VolumeViews {
             cloud: cloud_view(&volume, listed.as_ref(), own_vm.as_deref()),
-            kernel: kernel_view(&volume, mapping.as_ref(), &inventory),
+            kernel: kernel_view(&volume, mapping.as_ref(), inventory),
             busy: busy.contains(&volume.id),
+            unproven: unproven.contains(&volume.id),
             mapping,
             record: volume,
         }
     };
-    let strangers = strangers(&volumes, listed.as_ref(), &inventory);
-    Ok(Views {
+    let strangers = strangers(&volumes, listed.as_ref(), inventory);
+    Views {
         volumes: volumes.into_iter().map(of).collect(),
         strangers,
-    })
+    }
 }
 
 /// The disks whose serial has the form that a cloud gives (20 hexadecimal digits), and that neither the records nor the
@@ -81,9 +133,14 @@ fn strangers(
     inventory.disks.iter().filter_map(named).collect()
 }
 
-type Records = (Vec<VolumeRecord>, Vec<MappingRecord>, Vec<VolumeId>);
+pub(super) type Records = (
+    Vec<VolumeRecord>,
+    Vec<MappingRecord>,
+    Vec<VolumeId>,
+    Vec<VolumeId>,
+);
 
-fn records(conn: &rusqlite::Connection) -> Result<Records, StoreError> {
+pub(super) fn records(conn: &rusqlite::Connection) -> Result<Records, StoreError> {
     let mut volumes: Vec<VolumeRecord> = Vec::new();
     loop {
         let after = volumes.last().map(|v| v.id);
@@ -105,7 +162,11 @@ fn records(conn: &rusqlite::Connection) -> Result<Records, StoreError> {
         .into_iter()
         .map(|op| op.volume_id)
         .collect();
-    Ok((volumes, store::mappings::all_live(conn)?, busy))
+    let unproven = store::restored::unproven(conn)?
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect();
+    Ok((volumes, store::mappings::all_live(conn)?, busy, unproven))
 }
 
 fn cloud_view(

@@ -47,6 +47,8 @@ pub(super) struct VolumeViews {
     pub(super) mapping: Option<MappingRecord>,
     /// An operation is under way on it.
     pub(super) busy: bool,
+    /// The database was restored, and this was not compared since.
+    pub(super) unproven: bool,
     pub(super) cloud: CloudView,
     pub(super) kernel: KernelView,
 }
@@ -94,6 +96,7 @@ impl Disagreement {
             FindingKind::DoubleAttached => "double_attached",
             FindingKind::LeakedDevice => "leaked_device",
             FindingKind::ForeignDevice => "foreign_device",
+            FindingKind::Unproven => "unproven",
         };
         (self.volume_id, kind)
     }
@@ -117,6 +120,7 @@ pub(super) fn disagreements(views: &Views) -> Vec<Disagreement> {
         .filter(|v| !v.busy && v.kernel != KernelView::Unsettled);
     settled
         .filter_map(disagreement)
+        .chain(views.volumes.iter().filter_map(unproven))
         .chain(strangers(&views.strangers))
         .collect()
 }
@@ -133,6 +137,36 @@ fn strangers(found: &[String]) -> Option<Disagreement> {
         advice: "a disk that no volume is known of: leaked by the cloud, or plugged in by somebody; it is never touched".into(),
         repair: None,
     })
+}
+
+fn unproven(of: &VolumeViews) -> Option<Disagreement> {
+    of.unproven.then(|| Disagreement {
+        kind: FindingKind::Unproven,
+        severity: Severity::Warning,
+        volume_id: Some(of.record.id),
+        record: "restored from a backup".into(),
+        cloud: cloud_text(&of.cloud),
+        kernel: kernel_text(&of.kernel),
+        advice: "nothing is changed about it until cloud and kernel have said the same for a while and nobody has its device open: wait until \
+                 the cloud answers, and end what uses the device".into(),
+        repair: None,
+    })
+}
+
+/// Whether what cloud and kernel say of the volume can be taken for an answer. One that the cloud was never asked for by its own
+/// id is asked for by its name.
+pub(super) fn is_decided(of: &VolumeViews) -> bool {
+    let cloud_answers = !matches!(of.cloud, CloudView::Unknown | CloudView::Busy(_));
+    of.kernel != KernelView::Unsettled && (cloud_answers || of.record.provider_ref.is_none())
+}
+
+/// What cloud and kernel say of the volume, for people.
+pub(super) fn seen_text(of: &VolumeViews) -> String {
+    format!(
+        "cloud: {}; kernel: {}",
+        cloud_text(&of.cloud),
+        kernel_text(&of.kernel)
+    )
 }
 
 /// Whether the record is not bound to what the kernel shows.
@@ -274,4 +308,4 @@ fn kernel_text(view: &KernelView) -> String {
 
 #[cfg(test)]
 #[path = "plan_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::Identity;
 
-fn views(state: VolumeState, cloud: CloudView, kernel: KernelView) -> VolumeViews {
+pub(in crate::reconcile) fn views(state: VolumeState, cloud: CloudView, kernel: KernelView) -> VolumeViews {
     let at = "2026-11-21T12:00:00Z".parse().unwrap();
     let record = VolumeRecord {
         id: VolumeId::new(),
@@ -25,6 +25,7 @@ fn views(state: VolumeState, cloud: CloudView, kernel: KernelView) -> VolumeView
         record,
         mapping: None,
         busy: false,
+        unproven: false,
         cloud,
         kernel,
     }

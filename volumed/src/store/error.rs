@@ -34,7 +34,10 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The file is not a database of ours.
-    #[error("{path} is not a database of volumed: {why}", path = path.display())]
+    #[error(
+        "{path} is not a database of volumed: {why}; name another file, or put a backup in its place with `volumed restore --database \
+         {path} --from BACKUP`", path = path.display()
+    )]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -42,13 +45,22 @@ pub enum StoreError {
         why: String,
     },
     /// The database's file is damaged.
-    #[error("database {path} is damaged; restore a backup of it, or move it away and let the reconciler tell what the cloud has", path = path.display())]
+    #[error(
+        "database {path} is damaged, and left as it is; `volumed restore --database {path} --from BACKUP` puts a backup in its \
+         place{last}, `volumed fsck` tells more", path = path.display(), last = last_backup(path)
+    )]
     Damaged {
         /// The database.
         path: PathBuf,
         /// What SQLite found.
         #[source]
         source: rusqlite::Error,
+    },
+    /// A restore was interrupted: which database is in place is not known.
+    #[error("a restore of database {path} has not come to its end; run `volumed restore` again", path = path.display())]
+    Restoring {
+        /// The database.
+        path: PathBuf,
     },
     /// The database's files could not be reached.
     #[error("cannot open database {path}", path = path.display())]
@@ -72,7 +84,10 @@ impl StoreError {
     pub(super) fn naming(self, path: &std::path::Path) -> Self {
         match self {
             StoreError::Sqlite(source)
-                if source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt) =>
+                if matches!(
+                    source.sqlite_error_code(),
+                    Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+                ) =>
             {
                 StoreError::Damaged {
                     path: path.to_owned(),
@@ -98,9 +113,15 @@ impl StoreError {
                 error.sqlite_error_code(),
                 Some(SystemIoFailure | DatabaseCorrupt | NotADatabase)
             ),
+            StoreError::Damaged { .. } => true,
             _ => false,
         }
     }
+}
+
+/// Where a backup is, as far as this machine knows.
+fn last_backup(database: &std::path::Path) -> String {
+    super::backup::last(database).map_or_else(String::new, |last| format!(" (the last one known is {last})"))
 }
 
 /// An error that a change may return: it shows the store's own error, where that is what it is.

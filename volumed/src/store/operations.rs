@@ -257,6 +257,17 @@ pub fn request_cancel(tx: &Tx<'_>, id: OperationId) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Ends an open operation as failed, whatever it was about to become and without undoing anything.
+pub fn end_as(tx: &Tx<'_>, id: OperationId, failure: &Failure) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE operations SET failure_code = NULL WHERE id = ?1 AND completed_at IS NULL",
+        [id.to_string()],
+    )?;
+    set_failure(tx, id, failure)?;
+    finish(tx, id, None)?;
+    Ok(())
+}
+
 /// Ends the operation: completed with `response`, or failed or cancelled as its failure says. Repeating it changes
 /// nothing.
 pub fn finish(tx: &Tx<'_>, id: OperationId, response: Option<&Value>) -> Result<OperationRecord, StoreError> {

@@ -10,14 +10,20 @@ use super::StoreError;
 const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// Step `n` takes a database from version `n + 1` to `n + 2`. Version 1 is the first.
-const MIGRATIONS: &[&str] = &["ALTER TABLE attachments ADD COLUMN baseline TEXT;
+const MIGRATIONS: &[&str] = &[
+    "ALTER TABLE attachments ADD COLUMN baseline TEXT;
      ALTER TABLE attachments ADD COLUMN mark TEXT;
      CREATE TABLE disputed_plug_ins (boot_id TEXT NOT NULL, diskseq INTEGER NOT NULL, seen_at TEXT NOT NULL,
-                                     PRIMARY KEY (boot_id, diskseq)) STRICT, WITHOUT ROWID;"];
+                                     PRIMARY KEY (boot_id, diskseq)) STRICT, WITHOUT ROWID;",
+    "CREATE TABLE unproven_volumes (volume_id TEXT PRIMARY KEY REFERENCES volumes (id), recorded_state TEXT NOT NULL,
+                                    since TEXT NOT NULL) STRICT, WITHOUT ROWID;"];
 
 /// The version that this daemon writes.
 #[allow(clippy::cast_possible_wrap)]
 pub(super) const VERSION: i64 = 1 + MIGRATIONS.len() as i64;
+
+/// Why a file is foreign that has not even SQLite's form.
+pub(super) const NO_SQLITE: &str = "it is no SQLite file";
 
 /// Marks the file as ours (`PRAGMA application_id`): "vold".
 const APPLICATION_ID: i64 = 0x766f_6c64;
@@ -56,6 +62,35 @@ pub fn judge_head(head: &[u8]) -> Result<u32, String> {
     }
 }
 
+/// That the database is ours and not newer than this daemon; an empty one is not. Changes nothing.
+pub(super) fn judge(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    let foreign = |why: String| StoreError::Foreign {
+        path: path.to_owned(),
+        why,
+    };
+    let number = |pragma: &str| -> Result<i64, rusqlite::Error> {
+        conn.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
+    };
+    let application = match number("application_id") {
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            return Err(foreign(NO_SQLITE.into()));
+        }
+        other => other?,
+    };
+    if application != APPLICATION_ID {
+        return Err(foreign(format!("its application id is {application:#x}")));
+    }
+    match number("user_version")? {
+        found if found > VERSION => Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            known: VERSION,
+        }),
+        found if found < 1 => Err(foreign(format!("its version is {found}"))),
+        _ => Ok(()),
+    }
+}
+
 /// Brings the database at `path` to the present version, in one transaction. Repeating it changes nothing; a crash in
 /// the middle leaves the database as it was.
 pub(super) fn prepare(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
@@ -66,7 +101,7 @@ pub(super) fn prepare(conn: &mut Connection, path: &Path) -> Result<(), StoreErr
     let tx = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(|e| match e.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::NotADatabase) => foreign("it is no SQLite file".into()),
+            Some(rusqlite::ErrorCode::NotADatabase) => foreign(NO_SQLITE.into()),
             _ => e.into(),
         })?;
     let version: i64 = tx.query_row("PRAGMA user_version", [], |r| r.get(0))?;
@@ -105,6 +140,9 @@ mod tests {
     /// What `schema.sql` was at version 1: without what the migrations bring.
     fn version_one() -> String {
         let (before, rest) = SCHEMA.split_once("CREATE TABLE disputed_plug_ins").unwrap();
+        let (_, after) = rest.split_once(";\n").unwrap();
+        let text = format!("{before}{after}");
+        let (before, rest) = text.split_once("CREATE TABLE unproven_volumes").unwrap();
         let (_, after) = rest.split_once(";\n").unwrap();
         let text = format!("{before}{after}");
         let kept: Vec<&str> = text

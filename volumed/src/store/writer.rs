@@ -1,32 +1,64 @@
 //! The one thread that writes, and the transaction that it lends to each change.
 
 use std::cell::Cell;
-use std::fs::{File, TryLockError};
+use std::fs;
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{ChangeError, StoreError, schema};
+use super::ballast::Ballast;
+use super::beside::{self, log_of};
+use super::inspect::{self, Depth};
+use super::lock::Lock;
+use super::{ChangeError, StoreError, restore, schema};
 use crate::crash;
 
 /// How many changes may wait for the writer before callers wait too.
 const QUEUE: usize = 256;
 
-type Job = Box<dyn FnOnce(&mut Connection) -> (Outcome, Answer) + Send>;
+type Job = Box<dyn FnOnce(&mut Desk) -> (Outcome, Answer) + Send>;
+
+/// What the writer works with.
+struct Desk {
+    conn: Connection,
+    ballast: Ballast,
+}
+
+/// Whether a change begins something, or goes on with what has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nature {
+    Begins,
+    GoesOn,
+}
 
 /// Tells the caller what came of its change; called once that has been announced to everybody else.
 type Answer = Box<dyn FnOnce()>;
 
 /// What the writer learns from a job.
+#[derive(Debug, Default)]
 struct Outcome {
     event: Option<i64>,
     fatal: bool,
+    full: bool,
+}
+
+impl Outcome {
+    fn of(error: &StoreError) -> Self {
+        Self {
+            event: None,
+            fatal: error.is_fatal(),
+            full: matches!(error, StoreError::Full(_)),
+        }
+    }
 }
 
 /// The transaction that a change runs in, and the time at which it runs.
@@ -59,28 +91,37 @@ impl Deref for Tx<'_> {
 pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
     events: watch::Receiver<i64>,
-    failed: watch::Receiver<bool>,
+    failed: watch::Sender<bool>,
+    /// Whether the ballast is not there.
+    short: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
     closing: watch::Sender<bool>,
 }
 
 impl Writer {
     pub(super) fn start(path: &Path) -> Result<Self, StoreError> {
-        let lock = lock(path)?;
-        let (conn, latest) = open(path).map_err(|error| error.naming(path))?;
+        let mut lock = Lock::take(path)?;
+        beside::sweep(path);
+        let (conn, latest) = open(path, &lock).map_err(|error| error.naming(path))?;
+        lock.remember_made(path);
+        let desk = Desk {
+            conn,
+            ballast: Ballast::of(path),
+        };
 
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (event_sender, events) = watch::channel(latest);
-        let (failed_sender, failed) = watch::channel(false);
+        let failed = watch::Sender::new(false);
+        let short = desk.ballast.is_short();
         let (closing, close_signal) = watch::channel(false);
         let ends = Ends {
             events: event_sender,
-            failed: failed_sender,
+            failed: failed.clone(),
             closing: close_signal,
         };
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || run(conn, queue, &ends, lock))
+            .spawn(move || run(desk, queue, &ends, lock))
             .map_err(|source| StoreError::Open {
                 path: path.to_owned(),
                 source,
@@ -89,6 +130,7 @@ impl Writer {
             jobs,
             events,
             failed,
+            short,
             thread: Mutex::new(Some(thread)),
             closing,
         })
@@ -100,12 +142,36 @@ impl Writer {
         E: ChangeError + Send + 'static,
         F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
     {
-        if *self.closing.borrow() {
+        self.have_done(Nature::GoesOn, change).await
+    }
+
+    pub(super) async fn admit<T, E, F>(&self, change: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: ChangeError + Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        self.have_done(Nature::Begins, change).await
+    }
+
+    async fn have_done<T, E, F>(&self, nature: Nature, change: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: ChangeError + Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        if *self.closing.borrow() || *self.failed.borrow() {
             return Err(StoreError::Stopped.into());
         }
         let (answer, result) = oneshot::channel();
-        let job: Job = Box::new(move |conn| {
-            let (outcome, value) = in_transaction(conn, change);
+        let job: Job = Box::new(move |desk| {
+            let (outcome, value) = match nature {
+                Nature::GoesOn => in_transaction(&mut desk.conn, change),
+                Nature::Begins => match desk.ballast.require() {
+                    Ok(()) => in_transaction(&mut desk.conn, change),
+                    Err(full) => (Outcome::default(), Err(full.into())),
+                },
+            };
             let tell = move || {
                 // The caller may have gone away; what it asked for is done all the same.
                 let _ = answer.send(value);
@@ -121,23 +187,34 @@ impl Writer {
     }
 
     pub(super) async fn failed(&self) {
-        let mut failed = self.failed.clone();
-        if failed.wait_for(|&failed| failed).await.is_err() && !*self.closing.borrow() {
-            return; // the thread is gone without having been asked to go
+        let mut failed = self.failed.subscribe();
+        tokio::select! {
+            () = async { drop(failed.wait_for(|&failed| failed).await) } => {}
+            // The thread is gone without having been asked to go: a change panicked.
+            () = self.jobs.closed() => {
+                if *self.closing.borrow() && !*self.failed.borrow() {
+                    std::future::pending::<()>().await;
+                }
+            }
         }
-        if !*self.failed.borrow() {
-            std::future::pending::<()>().await;
+    }
+
+    /// Whether the ballast is not there: then nothing new is admitted.
+    pub(super) fn is_short(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
+    }
+
+    /// Takes nothing more: somebody who read met what cannot be trusted.
+    pub(super) fn give_up(&self) {
+        if !self.failed.send_replace(true) {
+            tracing::error!("the database cannot be read and can no longer be trusted; stopping");
         }
     }
 
     pub(super) async fn close(&self) {
         self.closing.send_replace(true);
         // An empty job wakes the thread; it then sees that it should end.
-        let nothing = Outcome {
-            event: None,
-            fatal: false,
-        };
-        let wake: Job = Box::new(move |_| (nothing, Box::new(|| {})));
+        let wake: Job = Box::new(move |_| (Outcome::default(), Box::new(|| {})));
         let _ = self.jobs.send(wake).await;
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
@@ -152,9 +229,12 @@ struct Ends {
     closing: watch::Receiver<bool>,
 }
 
-fn run(mut conn: Connection, mut queue: mpsc::Receiver<Job>, ends: &Ends, _lock: File) {
+fn run(mut desk: Desk, mut queue: mpsc::Receiver<Job>, ends: &Ends, _lock: Lock) {
     while let Some(job) = queue.blocking_recv() {
-        let (outcome, answer) = job(&mut conn);
+        let (outcome, answer) = job(&mut desk);
+        if outcome.full {
+            desk.ballast.give_up();
+        }
         if let Some(event) = outcome.event {
             ends.events.send_replace(event);
         }
@@ -162,11 +242,20 @@ fn run(mut conn: Connection, mut queue: mpsc::Receiver<Job>, ends: &Ends, _lock:
         if outcome.fatal {
             tracing::error!("the database failed and can no longer be trusted; stopping");
             ends.failed.send_replace(true);
-            return;
+        }
+        if *ends.failed.borrow() {
+            return leave_as_it_is(&desk.conn);
         }
         if *ends.closing.borrow() && queue.is_empty() {
             return;
         }
+    }
+}
+
+/// Has the last connection leave the log alone: what is damaged is not written over, and what is good in the log stays.
+fn leave_as_it_is(conn: &Connection) {
+    if let Err(error) = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+        tracing::warn!(%error, "the log may be written into the database at the end");
     }
 }
 
@@ -175,10 +264,7 @@ where
     E: ChangeError,
     F: FnOnce(&Tx<'_>) -> Result<T, E>,
 {
-    let failed = |error: StoreError| {
-        let fatal = error.is_fatal();
-        (Outcome { event: None, fatal }, Err(error.into()))
-    };
+    let failed = |error: StoreError| (Outcome::of(&error), Err(error.into()));
     let tx = match conn.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(tx) => Tx {
             tx,
@@ -194,58 +280,60 @@ where
         Ok(value) => {
             let event = tx.last_event.get();
             match tx.tx.commit() {
-                Ok(()) => (Outcome { event, fatal: false }, Ok(value)),
+                Ok(()) => (
+                    Outcome {
+                        event,
+                        ..Outcome::default()
+                    },
+                    Ok(value),
+                ),
                 Err(error) => failed(error.into()),
             }
         }
-        Err(error) => {
-            let fatal = error.store().is_some_and(StoreError::is_fatal);
-            (Outcome { event: None, fatal }, Err(error))
-        }
+        Err(error) => (error.store().map(Outcome::of).unwrap_or_default(), Err(error)),
     }
 }
 
 /// Opens the database for writing, whole and current, and tells the id of its latest event.
-fn open(path: &Path) -> Result<(Connection, i64), StoreError> {
+fn open(path: &Path, lock: &Lock) -> Result<(Connection, i64), StoreError> {
+    if restore::note_of(path).exists() {
+        return Err(StoreError::Restoring {
+            path: path.to_owned(),
+        });
+    }
+    // A crash while it was made for the first time leaves a journal that takes it back to nothing.
+    let is_half_made = !lock.was_made() && beside::journal_of(path).exists();
+    // Looked at by somebody who cannot write: opening it for writing may already change it.
+    match fs::metadata(path) {
+        Ok(found) if found.len() > 0 && !is_half_made => {
+            drop(inspect::inspect(path, Depth::Pages).map_err(|error| ours(error, lock))?)
+        }
+        Ok(_) if lock.was_made() => return Err(inspect::damaged(path, "the file is empty")),
+        Ok(_) | Err(_) if fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0) => {
+            return Err(inspect::damaged(path, "its write-ahead log is there without it"));
+        }
+        Ok(_) | Err(_) => {}
+    }
     let mut conn = Connection::open(path)?;
     conn.busy_timeout(Duration::from_secs(5))?;
     schema::prepare(&mut conn, path)?;
     // FULL syncs the log at every commit: an acknowledged change survives a power cut.
     conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
-    let found: String = conn.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
-    if found != "ok" {
-        let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-        let source = rusqlite::Error::SqliteFailure(damage, Some(found));
-        return Err(StoreError::Damaged {
-            path: path.to_owned(),
-            source,
-        });
+    if let Some(level) = crash::synchronous() {
+        tracing::warn!(level, "the database is synced otherwise by order of a test");
+        conn.pragma_update(None, "synchronous", level)?;
     }
     let latest = conn.query_row("SELECT coalesce(max(id), 0) FROM events", [], |r| r.get(0))?;
     Ok((conn, latest))
 }
 
-/// Takes the lock that keeps a second daemon away. It is the kernel's: it ends with the process, however that ends.
-fn lock(path: &Path) -> Result<File, StoreError> {
-    let open_error = |source| StoreError::Open {
-        path: path.to_owned(),
-        source,
-    };
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(PathBuf::from(lock_path))
-        .map_err(open_error)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
-            path: path.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(open_error(source)),
+/// Where a database of ours was made before, a file that is not even SQLite's is what became of it.
+fn ours(error: StoreError, lock: &Lock) -> StoreError {
+    match error {
+        StoreError::Foreign { path, why } if lock.was_made() && why == schema::NO_SQLITE => {
+            inspect::damaged(&path, &why)
+        }
+        other => other,
     }
 }
 

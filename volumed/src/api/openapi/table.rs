@@ -2,10 +2,10 @@
 
 use volume_client::types::ErrorCode::{
     AlreadyAttached, AttachedElsewhere, CloudRefused, CloudUnavailable, ConfirmationRequired,
-    DeviceAmbiguous, DeviceBusy, DeviceChanged, DeviceMissing, DeviceUnverifiable, ForeignVm, HasSnapshots,
-    InvalidRequest, LeaseNotFound, NoSpace, NotAttached, NotCancellable, NotReady, OperationInProgress,
-    OperationNotFound, ShrinkRefused, SizeMismatch, SizeOutOfRange, SnapshotNotFound, SourceTaken,
-    VolumeLeased, VolumeNotFound, WrongState,
+    DatabaseRestored, DeviceAmbiguous, DeviceBusy, DeviceChanged, DeviceMissing, DeviceUnverifiable,
+    ForeignVm, HasSnapshots, InvalidRequest, LeaseNotFound, NoSpace, NotAttached, NotCancellable, NotReady,
+    OperationInProgress, OperationNotFound, ShrinkRefused, SizeMismatch, SizeOutOfRange, SnapshotNotFound,
+    SourceTaken, StoreFull, VolumeLeased, VolumeNotFound, WrongState,
 };
 use volume_client::types::{
     AttachVolume, Device, DoctorReport, ErrorCode, Event, Finding, Lease, LeaseGrant, Mapping, NewLease,
@@ -16,7 +16,7 @@ use volume_client::types::{
 use super::describe::{Described, delete, get, post};
 
 /// What any operation on a volume may be refused with.
-const ON_A_VOLUME: &[ErrorCode] = &[VolumeNotFound, OperationInProgress, WrongState];
+const ON_A_VOLUME: &[ErrorCode] = &[VolumeNotFound, OperationInProgress, WrongState, DatabaseRestored];
 
 /// What is wrong with a device that is not handed out.
 const OF_DEVICES: &[ErrorCode] = &[
@@ -293,6 +293,13 @@ fn the_daemon() -> Vec<Described> {
             "Examine the daemon, its cloud, the devices and the machine; takes some seconds and changes nothing",
         )
         .answers::<DoctorReport>("200", "what was checked, how it is, and what to do"),
+        get(
+            "/api/v1/database/backup",
+            "back_up",
+            "A copy of the daemon's database, made while it works; `Repr-Digest` (RFC 9530) has its SHA-256",
+        )
+        .answers_plainly("200", "the SQLite file, as `application/vnd.sqlite3`")
+        .fails(&[StoreFull, NotReady]),
         get("/healthz", "is_alive", "Whether the daemon answers at all").answers_plainly("200", "it does"),
         get("/readyz", "is_ready", "Whether the daemon takes work")
             .answers::<Readiness>("200", "it does")
