@@ -54,6 +54,18 @@ impl VirtualSite {
     /// # Errors
     /// Where it does not come up.
     pub async fn start_daemon(&self, more: &str) -> Result<GuestProcess, MachineError> {
+        self.start_daemon_with(more, &[]).await
+    }
+
+    /// As [`start_daemon`](Self::start_daemon), with variables (`NAME=VALUE`) in the daemon's environment.
+    ///
+    /// # Errors
+    /// Where it does not come up.
+    pub async fn start_daemon_with(
+        &self,
+        more: &str,
+        environment: &[&str],
+    ) -> Result<GuestProcess, MachineError> {
         let keys = format!(
             "api_key = \"{}\"\nsecret_key = \"{}\"\n",
             self.cloud.api_key(),
@@ -74,7 +86,7 @@ impl VirtualSite {
             let _ = writeln!(config, "{key} = \"{value}\"");
         }
         config.push_str("allow_http = true\npoll_interval_ms = 100\nexpiry_seconds = 20\n");
-        self.machine.start_daemon(&config).await
+        self.machine.start_daemon_with(&config, environment).await
     }
 
     /// Runs `volumectl` in the guest and reads its JSON.

@@ -109,6 +109,8 @@ enum SoakTask {
     Attach(soak::AttachArgs),
     /// Swap disks in the virtual appliance under clients that look for theirs.
     Swap(soak::SwapArgs),
+    /// Power cuts of the virtual appliance under load: nothing that was acknowledged may be lost
+    Power(soak::PowerArgs),
 }
 
 fn main() -> ExitCode {
@@ -132,6 +134,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
             SoakTask::Crash(args) => soak::crash(&args),
             SoakTask::Attach(args) => soak::attach(&args),
             SoakTask::Swap(args) => soak::swap(&args),
+            SoakTask::Power(args) => soak::power(&args),
         },
         Task::InstallDeps(args) => {
             deps::ensure(args.consent())?;

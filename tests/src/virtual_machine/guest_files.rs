@@ -30,7 +30,13 @@ const UDEV_RULES: [&str; 3] = [
     "60-persistent-storage.rules",
 ];
 
-const OUR_PROGRAMS: [&str; 4] = ["volumed", "volumectl", "migrate-engine", "attack-clients"];
+const OUR_PROGRAMS: [&str; 5] = [
+    "volumed",
+    "volumectl",
+    "migrate-engine",
+    "attack-clients",
+    "cut-clients",
+];
 
 const FOLDERS: [&str; 9] = [
     "/proc",

@@ -276,9 +276,22 @@ impl VirtualMachine {
     /// # Errors
     /// Where it ends, is not ready within a minute, or the guest cannot be reached.
     pub async fn start_daemon(&self, config: &str) -> Result<GuestProcess, MachineError> {
+        self.start_daemon_with(config, &[]).await
+    }
+
+    /// As [`start_daemon`](Self::start_daemon), with variables (`NAME=VALUE`) in the daemon's environment.
+    ///
+    /// # Errors
+    /// As [`start_daemon`](Self::start_daemon).
+    pub async fn start_daemon_with(
+        &self,
+        config: &str,
+        environment: &[&str],
+    ) -> Result<GuestProcess, MachineError> {
         self.write_file(DAEMON_CONFIG, config).await?;
         self.write_file(DAEMON_LOG, "").await?;
-        let daemon = self.command(&["volumed", "serve"]).start(DAEMON_LOG).await?;
+        let argv = [&["env"], environment, &["volumed", "serve"]].concat();
+        let daemon = self.command(&argv).start(DAEMON_LOG).await?;
         let what = "the daemon to be ready in the guest";
         let started = wait_until(what, DAEMON, async || self.look_at(&daemon).await.transpose()).await;
         started.map(|()| daemon)

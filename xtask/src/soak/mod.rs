@@ -2,6 +2,7 @@
 
 mod attach;
 mod crash;
+mod power;
 mod swap;
 
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use anyhow::{Result, bail};
 
 pub(crate) use attach::{AttachArgs, attach};
 pub(crate) use crash::{CrashArgs, crash};
+pub(crate) use power::{PowerArgs, power};
 pub(crate) use swap::{SwapArgs, swap};
 
 use crate::command::{check, status, tee};
