@@ -16,10 +16,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use volume_client::types::OperationKind;
+
 use crate::Chance;
 
 pub use scenario::{Scenario, Way};
-pub use strike::{Arm, Learned, Matrix};
+pub use strike::{Arm, CLOUD_FAULTS, Learned, Matrix};
 
 /// What a run of the matrix came to.
 #[derive(Debug, Default, Clone)]
@@ -28,6 +30,8 @@ pub struct Figures {
     pub kills: u64,
     /// Failures of the database.
     pub store_faults: u64,
+    /// Faults of the cloud with no death.
+    pub cloud_faults: u64,
     /// Strikes that found nothing to strike: the operation took another way that time.
     pub missed: u64,
     /// How often an operation ended in each way.
@@ -41,6 +45,7 @@ impl Figures {
     pub fn add(&mut self, other: Figures) {
         self.kills += other.kills;
         self.store_faults += other.store_faults;
+        self.cloud_faults += other.cloud_faults;
         self.missed += other.missed;
         for (end, times) in other.ends {
             *self.ends.entry(end).or_default() += times;
@@ -54,9 +59,10 @@ impl fmt::Display for Figures {
         let ends: Vec<_> = self.ends.iter().map(|(end, n)| format!("{n} {end}")).collect();
         write!(
             f,
-            "{} kills, {} failures of the database, {} strikes that met nothing; {}; {} violations",
+            "{} kills, {} failures of the database, {} faults of the cloud, {} strikes that met nothing; {}; {} violations",
             self.kills,
             self.store_faults,
+            self.cloud_faults,
             self.missed,
             ends.join(", "),
             self.violations.len()
@@ -121,7 +127,21 @@ pub fn strikes_of(scenario: Scenario, learned: &Learned) -> Vec<(Scenario, Arm)>
         .changes
         .clone()
         .flat_map(|number| [Arm::Store("full", number), Arm::Store("busy", number)]);
-    kills.chain(faults).map(|arm| (scenario, arm)).collect()
+    // An operation that is refused, or asks the cloud for nothing, is not struck there.
+    let calls = scenario.way == Way::Through && scenario.kind != OperationKind::Correlate;
+    let clouds = CLOUD_FAULTS.into_iter().filter(|_| calls);
+    let around_calls = learned
+        .points
+        .keys()
+        .filter(|point| point.contains("-call") || point.contains("-answer"));
+    let both = around_calls.flat_map(|point| {
+        clouds
+            .clone()
+            .map(|fault| Arm::CloudAndKill(fault, point.clone()))
+    });
+    let clouds = clouds.clone().map(Arm::Cloud);
+    let all = kills.chain(faults).chain(clouds).chain(both);
+    all.map(|arm| (scenario, arm)).collect()
 }
 
 fn shuffle<T>(all: &mut [T], chance: &mut Chance) {

@@ -78,7 +78,7 @@ impl Scenario {
     }
 
     /// The change that it asks the cloud for.
-    fn command(self) -> &'static str {
+    pub(super) fn command(self) -> &'static str {
         match self.kind {
             OperationKind::Create => "createVolume",
             OperationKind::Attach | OperationKind::Correlate => "attachVolume",

@@ -11,6 +11,7 @@ use volume_client::types::{ErrorCode, Operation, OperationStatus, VolumeState};
 use super::scenario::{Scenario, Subject, Way};
 use super::{Figures, world};
 use crate::CloudSite;
+use crate::cloudstack::{Fault, Hold};
 
 /// Longer than a lost request stays in doubt, and than the daemon waits for a cloud.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
@@ -26,6 +27,33 @@ pub enum Arm {
     Kill(String, u64),
     /// The database fails at this change of it and the two after, `full` or `busy`.
     Store(&'static str, u64),
+    /// The cloud has this fault, one of [`CLOUD_FAULTS`], the first time that it is asked for the change.
+    Cloud(&'static str),
+    /// The cloud has this fault, and SIGKILL at this point.
+    CloudAndKill(&'static str, String),
+}
+
+/// What goes wrong between the daemon and the cloud: what is asked gets lost, what is answered gets lost or breaks off, it
+/// comes late, it comes twice, it takes long.
+pub const CLOUD_FAULTS: [&str; 6] = [
+    "lost request",
+    "lost answer",
+    "garbled",
+    "late",
+    "doubled",
+    "slow",
+];
+
+fn cloud_fault(name: &str) -> Fault {
+    let briefly = |milliseconds| Hold::For(Duration::from_millis(milliseconds));
+    match name {
+        "lost request" => Fault::LoseRequest,
+        "lost answer" => Fault::LoseAnswer,
+        "garbled" => Fault::Garbled,
+        "late" => Fault::Delay(briefly(1200)),
+        "doubled" => Fault::Duplicate(briefly(700)),
+        _ => Fault::Slow(briefly(900)),
+    }
 }
 
 impl fmt::Display for Arm {
@@ -33,6 +61,8 @@ impl fmt::Display for Arm {
         match self {
             Self::Kill(point, time) => write!(f, "{point}#{time}"),
             Self::Store(kind, number) => write!(f, "store/write {kind}#{number}"),
+            Self::Cloud(fault) => write!(f, "cloud/{fault}"),
+            Self::CloudAndKill(fault, point) => write!(f, "{point} with {fault}"),
         }
     }
 }
@@ -139,13 +169,21 @@ impl Matrix {
         arm: &Arm,
         figures: &mut Figures,
     ) -> Result<String, String> {
-        self.arm(Some(match arm {
-            Arm::Kill(point, time) => (CRASH, format!("{point}#{time}")),
-            Arm::Store(kind, number) => (STORE_FAULT, format!("{kind}#{number}")),
-        }));
+        self.arm(match arm {
+            Arm::Kill(point, time) => Some((CRASH, format!("{point}#{time}"))),
+            Arm::CloudAndKill(_, point) => Some((CRASH, point.clone())),
+            Arm::Store(kind, number) => Some((STORE_FAULT, format!("{kind}#{number}"))),
+            Arm::Cloud(_) => None,
+        });
         self.start().await?;
         let subject = self.prepare(scenario).await;
         let held = scenario.set_course(&self.site, &subject).await;
+        if let Arm::Cloud(fault) | Arm::CloudAndKill(fault, _) = arm {
+            self.site
+                .cloud
+                .faults()
+                .next(scenario.command(), cloud_fault(fault));
+        }
         let key = IdempotencyKey::fresh();
         let mut taken = self.submit(scenario, &subject, &key).await?;
         if let (Taken::Refused(code), Arm::Store(..)) = (&taken, arm) {
@@ -161,7 +199,7 @@ impl Matrix {
             Taken::Died => End::Died,
         };
         match (arm, &end) {
-            (Arm::Kill(..), End::Died) => {
+            (Arm::Kill(..) | Arm::CloudAndKill(..), End::Died) => {
                 figures.kills += 1;
                 self.site.daemon.ended().await;
                 self.arm(None);
@@ -183,8 +221,9 @@ impl Matrix {
                 }
                 end = self.follow(&again).await?;
             }
-            (Arm::Kill(..), End::Ended(_)) => figures.missed += 1,
+            (Arm::Kill(..) | Arm::CloudAndKill(..), End::Ended(_)) => figures.missed += 1,
             (Arm::Store(..), _) => figures.store_faults += 1,
+            (Arm::Cloud(_), _) => figures.cloud_faults += 1,
         }
         let End::Ended(operation) = end else {
             return Err("the daemon died without having been struck".to_owned());

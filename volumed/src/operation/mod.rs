@@ -32,6 +32,7 @@ pub use error::OperationError;
 pub use observer::{Observer, Unobserved};
 pub use recovery::{Parts, StartError};
 pub use service::{NewLease, Operations};
+pub use steps::step_names;
 pub use submission::Submission;
 pub use view::{ConditionRecord, DeviceView, VerifiedDevice};
 pub use world::{IdentityPolicy, Settings};

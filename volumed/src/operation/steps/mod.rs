@@ -55,6 +55,12 @@ pub(super) fn of(kind: OperationKind) -> &'static [&'static dyn Step] {
     }
 }
 
+/// The names of an operation's steps, in their order, as its journal has them.
+#[must_use]
+pub fn step_names(kind: OperationKind) -> Vec<&'static str> {
+    of(kind).iter().map(|step| step.name()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
