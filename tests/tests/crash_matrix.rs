@@ -6,31 +6,42 @@
 use std::collections::BTreeSet;
 
 use volume_client::types::OperationKind;
-use whole_system_tests::crash_matrix::{Figures, Matrix, Scenario, Way, strikes_of};
+use whole_system_tests::crash_matrix::{Arm, Matrix, Plan, Scenario, Way, strike_all, strikes_of};
 
 /// Goes through everything that an operation of this kind can be struck with.
 async fn every_strike_at(kind: OperationKind) {
     let Some(mut matrix) = Matrix::new().await else {
         return;
     };
-    let (mut figures, mut passed) = (Figures::default(), BTreeSet::new());
+    let (mut strikes, mut passed) = (Vec::new(), BTreeSet::new());
     for scenario in Scenario::all().into_iter().filter(|one| one.kind == kind) {
         let learned = matrix.learn(scenario).await.unwrap();
         passed.extend(learned.points.keys().cloned());
         if scenario.way == Way::Through {
             assert_whole(scenario, &passed);
         }
-        for (scenario, arm) in strikes_of(scenario, &learned) {
-            figures.add(matrix.strike(scenario, &arm).await);
-        }
+        strikes.extend(strikes_of(scenario, &learned));
     }
+    drop(matrix);
+    thin_out(&mut strikes);
+    let figures = strike_all(strikes, &Plan::default(), |_| ()).await.unwrap();
     eprintln!("{kind:?}: {figures}");
     assert!(figures.violations.is_empty(), "{:#?}", figures.violations);
-    assert!(figures.kills > 10 && figures.store_faults > 10, "{figures}");
+    assert!(figures.kills > 10 && figures.store_faults > 5, "{figures}");
     assert!(
         figures.missed * 10 < figures.kills,
         "too many strikes met nothing: {figures}"
     );
+}
+
+/// Every kill stays. Of the database's failures and of deaths together with a fault of the cloud every third does, another third in
+/// each kind of operation; the command goes through all.
+fn thin_out(strikes: &mut Vec<(Scenario, Arm)>) {
+    let mut n = 0;
+    strikes.retain(|(scenario, arm)| {
+        n += 1;
+        matches!(arm, Arm::Kill(..) | Arm::Cloud(_)) || n % 3 == scenario.kind as usize % 3
+    });
 }
 
 /// Every step of the daemon's table passes the four points around its two lines.

@@ -44,15 +44,18 @@ pub const CLOUD_FAULTS: [&str; 6] = [
     "slow",
 ];
 
+/// How late what is late comes.
+const LATE: Duration = Duration::from_millis(900);
+
 fn cloud_fault(name: &str) -> Fault {
-    let briefly = |milliseconds| Hold::For(Duration::from_millis(milliseconds));
+    let late = || Hold::For(LATE);
     match name {
         "lost request" => Fault::LoseRequest,
         "lost answer" => Fault::LoseAnswer,
         "garbled" => Fault::Garbled,
-        "late" => Fault::Delay(briefly(1200)),
-        "doubled" => Fault::Duplicate(briefly(700)),
-        _ => Fault::Slow(briefly(900)),
+        "late" => Fault::Delay(late()),
+        "doubled" => Fault::Duplicate(late()),
+        _ => Fault::Slow(late()),
     }
 }
 
@@ -235,6 +238,10 @@ impl Matrix {
         };
         if !as_expected {
             return Err(format!("it ended otherwise: {operation:?}"));
+        }
+        if let Arm::Cloud(_) | Arm::CloudAndKill(..) = arm {
+            // What is delayed or comes twice has come by then.
+            tokio::time::sleep(LATE * 2).await;
         }
         let status = serde_json::to_value(operation.status).unwrap_or_default();
         let end = format!("{} {}", scenario.name(), status.as_str().unwrap_or_default());

@@ -100,7 +100,7 @@ impl Step for CloudCreate {
     /// What this operation made, and nobody was ever told of, is taken away again.
     async fn undo(&self, cx: &Context) -> Result<(), StepError> {
         cloud_call::fence(cx).await?;
-        if let Some(volume) = any_made(cx).await?.into_iter().next() {
+        for volume in any_made(cx).await? {
             let cloud = &cx.world.cloud;
             let of = volume.provider_ref;
             cloud_call::send(cx, "cloud_uncreate", |call| async move {
