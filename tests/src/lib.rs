@@ -25,6 +25,7 @@ mod marker;
 mod mount;
 mod privilege;
 mod raw;
+pub mod recovery_bench;
 mod refusal;
 pub mod swap_attack;
 mod tool;

@@ -204,6 +204,31 @@ impl Stranger {
         }
     }
 
+    /// Volumes of these names that were never attached, made at once; their ids in the order of the names.
+    pub fn create_many(&self, names: impl Iterator<Item = String>, size: u64) -> Vec<Uuid> {
+        let mut state = self.cloud.state();
+        let (account, created) = (state.users[0].account, self.cloud.clock.now());
+        let offering = Some(self.cloud.places.custom_offering);
+        let make = |name| {
+            let id = Uuid::new_v4();
+            state.volumes.insert(Volume {
+                id,
+                name,
+                account,
+                is_root: false,
+                state: VolumeState::Allocated,
+                offering,
+                size,
+                attachment: None,
+                created,
+                tags: [].into(),
+                removed: false,
+            });
+            id
+        };
+        names.map(make).collect()
+    }
+
     /// Does what the server does by itself once a day: expunges what stuck in `Destroy` or `Expunging`.
     pub fn purge(&self) {
         let mut state = self.cloud.state();

@@ -135,13 +135,14 @@ impl Matrix {
         let End::Ended(operation) = self.follow(&operation).await? else {
             return Err(format!("{scenario:?}: the daemon died by itself"));
         };
+        // What comes later is clearing up.
         let last = changes();
-        self.finish(scenario, subject, *operation, held).await?;
         let mut points = BTreeMap::new();
         let ours = format!("{}/", scenario.name());
         for point in read(&log).into_iter().filter(|point| point.starts_with(&ours)) {
             *points.entry(point).or_default() += 1;
         }
+        self.finish(scenario, subject, *operation, held).await?;
         Ok(Learned {
             points,
             changes: first..=last,
@@ -224,7 +225,13 @@ impl Matrix {
                 }
                 end = self.follow(&again).await?;
             }
-            (Arm::Kill(..) | Arm::CloudAndKill(..), End::Ended(_)) => figures.missed += 1,
+            (Arm::Kill(..) | Arm::CloudAndKill(..), End::Ended(_)) => {
+                figures.missed += 1;
+                // The blow must not fall on what comes after.
+                self.site.daemon.kill().await;
+                self.arm(None);
+                self.start().await?;
+            }
             (Arm::Store(..), _) => figures.store_faults += 1,
             (Arm::Cloud(_), _) => figures.cloud_faults += 1,
         }
