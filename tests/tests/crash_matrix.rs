@@ -27,6 +27,11 @@ async fn every_strike_at(kind: OperationKind) {
     let figures = strike_all(strikes, &Plan::default(), |_| ()).await.unwrap();
     eprintln!("{kind:?}: {figures}");
     assert!(figures.violations.is_empty(), "{:#?}", figures.violations);
+    let is_failed = |end: &String| end.ends_with(" failed");
+    assert!(
+        kind == OperationKind::Delete || figures.ends.keys().any(is_failed),
+        "nothing was undone: {figures}"
+    );
     assert!(figures.kills > 10 && figures.store_faults > 5, "{figures}");
     assert!(
         figures.missed * 10 < figures.kills,

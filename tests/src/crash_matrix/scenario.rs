@@ -62,6 +62,8 @@ impl Scenario {
             // It sends the cloud nothing that could be refused.
             Correlate => vec![Way::Through, Way::Spoilt],
             Attach | Detach => vec![Way::Through, Way::Refused, Way::Spoilt],
+            // The cloud deletes at once, or not.
+            Delete => vec![Way::Through],
             _ => vec![Way::Through, Way::Refused],
         };
         kinds
@@ -131,6 +133,10 @@ impl Scenario {
         let (faults, mut chance) = (site.cloud.faults(), Chance::from_seed(1));
         match (self.way, self.kind) {
             (Way::Through, _) => {}
+            // A volume is there before its job is; only a quota keeps it from coming about.
+            (Way::Refused, OperationKind::Create) => {
+                site.cloud.change(|settings| settings.most_volumes = Some(0))
+            }
             (Way::Refused, _) => {
                 let refusal = Fault::FailInJob(531, "no permission, by order of a test".to_owned());
                 faults.by_chance(self.command(), 1000, refusal, &mut chance);

@@ -377,6 +377,7 @@ impl Matrix {
     ) -> Result<(), String> {
         drop(held);
         self.site.cloud.faults().disarm();
+        self.site.cloud.change(|settings| settings.most_volumes = None);
         let found = world::disagreements(&self.site).await;
         if !found.is_empty() {
             return Err(format!("{scenario:?}: {}", found.join("; ")));
