@@ -125,7 +125,7 @@ impl Reconciler {
     pub async fn pass(&self) -> Result<(), StoreError> {
         let views = observe::views(&self.store, &*self.cloud, &self.feed).await?;
         let found = plan::disagreements(&views);
-        let now = Timestamp::now();
+        let now = self.store.now();
         for (volume, request) in self.note(found, &plan::undecided(&views), now) {
             self.repair(volume, request, now).await;
         }
