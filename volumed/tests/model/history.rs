@@ -67,7 +67,14 @@ async fn live(
     let daemon = Daemon::start(world, database).await;
     clients.started = daemon.store.now();
     world.now().tell("daemon: started".into());
+    let mut is_recovered = false;
     for event in events {
+        let is_death = matches!(event.what, What::Crash { .. } | What::Reboot { .. });
+        if !is_recovered && !is_death {
+            // Most clients wait until it is ready.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            is_recovered = true;
+        }
         world.now().tell(format!("event: {:?}", event.what));
         match &event.what {
             What::Crash { turns, down_millis } => {

@@ -117,7 +117,7 @@ async fn judge_operations(
         if op
             .failure
             .as_ref()
-            .is_some_and(|failure| failure.code == ErrorCode::Internal)
+            .is_some_and(|failure| failure.code == ErrorCode::Internal && !failure.cancelled)
         {
             found.push(format!("{op:?} failed by a defect of ours"));
         }
