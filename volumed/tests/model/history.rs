@@ -25,6 +25,11 @@ enum Death {
 
 /// Plays a history; an error tells which rules were broken, and the story.
 pub(crate) fn play(history: &History) -> Result<(), String> {
+    play_and(history, async |_: &Daemon| {})
+}
+
+/// As [`play`], and does something with the daemon before the end.
+pub(crate) fn play_and(history: &History, mut look: impl AsyncFnMut(&Daemon)) -> Result<(), String> {
     let place = Place::new();
     let (world, mut clients) = (World::new(history.seed), Clients::default());
     let mut events = history.events.iter();
@@ -36,7 +41,7 @@ pub(crate) fn play(history: &History) -> Result<(), String> {
             .unwrap();
         let death = runtime.block_on(async {
             world.wake();
-            let death = live(&world, &place.database, &mut clients, &mut events).await;
+            let death = live(&world, &place.database, &mut clients, &mut events, &mut look).await;
             let down = match &death {
                 Death::Crash(down) | Death::Reboot(down) => *down,
                 Death::Peace => Duration::ZERO,
@@ -63,6 +68,7 @@ async fn live(
     database: &Path,
     clients: &mut Clients,
     events: &mut std::slice::Iter<'_, Event>,
+    look: &mut impl AsyncFnMut(&Daemon),
 ) -> Death {
     let daemon = Daemon::start(world, database).await;
     clients.started = daemon.store.now();
@@ -94,6 +100,7 @@ async fn live(
             return Death::Peace;
         }
     }
+    look(&daemon).await;
     come_to_rest(&daemon, world, clients).await;
     Death::Peace
 }

@@ -27,6 +27,7 @@ mod invariants;
 mod kernel;
 mod machine;
 mod reference;
+mod scripted;
 mod strangers;
 mod world;
 
