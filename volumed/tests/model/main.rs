@@ -31,6 +31,7 @@ mod scripted;
 mod strangers;
 mod world;
 
+use std::cell::Cell;
 use std::path::Path;
 
 use proptest::test_runner::{
@@ -62,15 +63,21 @@ fn no_history_breaks_a_rule() {
     let config = Config {
         cases,
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(kept))),
-        max_shrink_iters: 2000,
+        max_shrink_iters: from_environment("PROPTEST_MAX_SHRINK_ITERS").unwrap_or(2000),
         ..Config::default()
     };
     assert!(Path::new(kept).is_file(), "{kept} is missing");
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let outcome = TestRunner::new_with_rng(config, rng)
-        .run(&history(), |history| play(&history).map_err(TestCaseError::fail));
+    let (played, failed) = (Cell::new(0), Cell::new(None));
+    let outcome = TestRunner::new_with_rng(config, rng).run(&history(), |history| {
+        played.set(played.get() + 1);
+        play(&history).map_err(|story| {
+            failed.set(failed.get().or(Some(played.get())));
+            TestCaseError::fail(story)
+        })
+    });
     let _ = std::panic::take_hook();
-    if let Err(failed) = outcome {
-        panic!("MODEL_SEED={seed}: {failed}");
+    if let Err(error) = outcome {
+        panic!("MODEL_SEED={seed}, history {:?}: {error}", failed.get());
     }
 }
