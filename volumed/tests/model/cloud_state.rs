@@ -89,6 +89,8 @@ pub(crate) struct SimVolume {
     pub(crate) attached: Option<String>,
     pub(crate) mark: u64,
     pub(crate) busy: Option<String>,
+    /// Since when a stranger has the cloud at work on it.
+    worked_on: Option<Duration>,
     pub(crate) snapshots: Vec<ProviderSnapshot>,
     pub(crate) changed: Duration,
     before: Option<(ProviderVolume, Duration)>,
@@ -235,7 +237,9 @@ impl State {
         };
         let is_settled = now > known.changed + GRACE;
         let is_own = known.attached.as_deref() == Some(OWN_VM);
+        let is_worked_on = known.worked_on.is_some_and(|since| now > since + GRACE);
         let broken = match order {
+            _ if is_worked_on => Some("the cloud is at work on"),
             Order::Attach(_) if is_settled && is_own => Some("is attached already"),
             Order::Attach(_) if is_here && !is_own => Some("is plugged in, though detached"),
             Order::Detach(_) if is_settled && known.attached.is_none() => Some("is detached already"),
@@ -367,6 +371,7 @@ impl State {
             attached: None,
             mark: 0,
             busy: None,
+            worked_on: None,
             snapshots: Vec::new(),
             changed: now,
             before: None,
@@ -429,6 +434,24 @@ impl State {
                 serial: Some(volume.serial),
                 content: Content::Volume(name.to_owned()),
             });
+        }
+    }
+
+    /// A stranger has the cloud at work on the volume.
+    pub(crate) fn work(&mut self, name: &str, takes: Duration) {
+        let now = self.elapsed();
+        self.tell(format!("stranger: work on {name} for {takes:?}"));
+        if let Some(volume) = self.cloud.volumes.get_mut(name) {
+            volume.busy = Some("a stranger's snapshot".into());
+            volume.worked_on = Some(now);
+            self.plan(takes, Due::Rest(name.to_owned()));
+        }
+    }
+
+    pub(crate) fn rest(&mut self, name: &str) {
+        if let Some(volume) = self.cloud.volumes.get_mut(name) {
+            volume.busy = None;
+            volume.worked_on = None;
         }
     }
 

@@ -13,8 +13,8 @@ use crate::invariants::{check, shown};
 use crate::world::World;
 
 /// So long everything may take in all, in the virtual time of a history.
-const AT_MOST: u32 = 60;
-const ROUND: Duration = Duration::from_secs(30);
+const AT_MOST: u32 = 120;
+const ROUND: Duration = Duration::from_secs(15);
 
 pub(crate) async fn come_to_rest(daemon: &Daemon, world: &World, clients: &mut Clients) {
     while !clients.leases.is_empty() {

@@ -87,6 +87,11 @@ pub(crate) enum Stranger {
     AttachElsewhere(Which),
     DetachElsewhere(Which),
     Delete(Which),
+    /// Has the cloud at work on the volume for a while.
+    Work {
+        volume: Which,
+        seconds: u64,
+    },
     /// Plugs in a disk of his own with the volume's serial.
     Forge(Which),
     /// Plugs in a disk of his own.
@@ -145,6 +150,7 @@ fn stranger() -> impl Strategy<Value = Stranger> {
         1 => which.clone().prop_map(Stranger::AttachElsewhere),
         1 => which.clone().prop_map(Stranger::DetachElsewhere),
         1 => which.clone().prop_map(Stranger::Delete),
+        2 => (which.clone(), 5..60u64).prop_map(|(volume, seconds)| Stranger::Work { volume, seconds }),
         3 => which.clone().prop_map(Stranger::Forge),
         1 => (1..4u64).prop_map(|mib| Stranger::Plug { mib }),
         2 => which.clone().prop_map(Stranger::Unplug),

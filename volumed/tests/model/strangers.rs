@@ -32,6 +32,7 @@ pub(crate) async fn meddle(daemon: &Daemon, world: &World, stranger: &Stranger) 
         | Stranger::AttachElsewhere(of)
         | Stranger::DetachElsewhere(of)
         | Stranger::Delete(of)
+        | Stranger::Work { volume: of, .. }
         | Stranger::Forge(of)
         | Stranger::Pull(of)
         | Stranger::PlugBack(of) => {
@@ -91,6 +92,7 @@ impl State {
             }
             Stranger::AttachElsewhere(_) if attached.is_none() => self.set_attached(name, Some(OTHER_VM)),
             Stranger::DetachElsewhere(_) if attached == Some(OTHER_VM) => self.set_attached(name, None),
+            Stranger::Work { seconds, .. } => self.work(name, Duration::from_secs(seconds)),
             Stranger::Delete(_) if attached.is_none() && !plugged => {
                 self.tell(format!("stranger: delete {name}"));
                 self.cloud.volumes.remove(name);

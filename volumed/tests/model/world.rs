@@ -26,6 +26,8 @@ pub(crate) enum Due {
     Plug(String),
     /// The disk of this boot and incarnation goes.
     Unplug(String, u64),
+    /// The cloud is done with a stranger's work on the volume of this name.
+    Rest(String),
     /// The watcher looks at the disks.
     Look,
 }
@@ -165,6 +167,7 @@ impl State {
                 Due::EndJob(call) => self.end_job(&call),
                 Due::Plug(name) => self.plug_late(&name),
                 Due::Unplug(boot, seq) => self.unplug(&boot, seq),
+                Due::Rest(name) => self.rest(&name),
                 Due::Look => self.look(),
             }
         }
