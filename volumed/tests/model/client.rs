@@ -5,19 +5,16 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use volumed::model::{
-    ErrorCode, LeaseAccess, LeaseId, LeasePurpose, OperationId, OperationStatus, Request, SnapshotId,
-    VolumeId,
+    ErrorCode, LeaseAccess, LeaseId, LeasePurpose, OperationId, OperationStatus, Request, VolumeId,
 };
 use volumed::operation::{NewLease, OperationError, Submission};
-use volumed::store::{self, Asker, Key, StoreError, VolumeFilter, VolumeRecord};
+use volumed::store::{self, Asker, Key, VolumeFilter, VolumeRecord};
 
-use crate::cloud_state::OWN_VM;
+use crate::asked::request;
 use crate::daemon::Daemon;
 use crate::event::{Asked, Which};
 use crate::reference::{Seen, answer};
 use crate::world::World;
-
-const MIB: u64 = 1 << 20;
 
 /// A request that was taken, with its key.
 #[derive(Debug, Clone)]
@@ -350,67 +347,4 @@ fn condemn(world: &World, id: VolumeId) {
         .find(|name| name.ends_with(&suffix))
         .cloned();
     world.cloud.condemned.extend(name);
-}
-
-async fn request(daemon: &Daemon, asked: &Asked) -> Option<(Option<VolumeId>, Request)> {
-    let all = volumes(daemon).await;
-    let volume = |which: Which| all.get(which % all.len().max(1));
-    if let Asked::Create { mib } = asked {
-        let request = Request::Create {
-            name: format!("volume-{mib}"),
-            size_bytes: mib * MIB,
-            source: None,
-        };
-        return (all.len() < 3).then_some((None, request));
-    }
-    let of = match *asked {
-        Asked::Create { .. } => 0,
-        Asked::Attach(which) | Asked::Detach(which) | Asked::Correlate(which) => which,
-        Asked::Delete { volume, .. }
-        | Asked::Resize { volume, .. }
-        | Asked::TakeSnapshot { volume, .. }
-        | Asked::Revert { volume, .. }
-        | Asked::DropSnapshot { volume, .. } => volume,
-    };
-    let found = volume(of)?;
-    let id = found.id;
-    let snapshots: Vec<SnapshotId> = daemon
-        .store
-        .read(move |conn| {
-            Ok(store::snapshots::of_volume(conn, id)?
-                .into_iter()
-                .map(|s| s.id)
-                .collect())
-        })
-        .await
-        .map_err(|error: StoreError| error)
-        .unwrap();
-    // Where there is none, one that never was.
-    let snapshot = |which: Which| {
-        let known = snapshots.get(which % snapshots.len().max(1)).copied();
-        known.unwrap_or_else(SnapshotId::new)
-    };
-    let request = match *asked {
-        Asked::Create { .. } => return None,
-        Asked::Attach(_) => Request::Attach { vm_id: OWN_VM.into() },
-        Asked::Detach(_) => Request::Detach {},
-        Asked::Correlate(_) => Request::Correlate {},
-        Asked::Delete { confirm, .. } => Request::Delete {
-            confirm_name: confirm.then(|| found.name.clone()),
-        },
-        Asked::Resize { mib, .. } => Request::Resize {
-            size_bytes: mib * MIB,
-        },
-        Asked::TakeSnapshot { name, .. } => Request::SnapshotCreate {
-            snapshot_id: SnapshotId::new(),
-            name: format!("snapshot-{name}"),
-        },
-        Asked::Revert { snapshot: which, .. } => Request::SnapshotRevert {
-            snapshot_id: snapshot(which),
-        },
-        Asked::DropSnapshot { snapshot: which, .. } => Request::SnapshotDelete {
-            snapshot_id: snapshot(which),
-        },
-    };
-    Some((Some(id), request))
 }

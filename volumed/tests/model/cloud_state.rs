@@ -1,4 +1,4 @@
-//! The simulated cloud: volumes, jobs under ids that the caller chose, faults that are armed, and a ledger of broken rules.
+//! The simulated cloud: its volumes, its jobs under ids that the caller chose, and the faults that are armed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -6,7 +6,6 @@ use std::time::Duration;
 use volumed::cloud::{ProviderSnapshot, ProviderState, ProviderVolume};
 use volumed::model::{Bytes, Identity};
 
-use crate::kernel::{Content, NewDisk};
 use crate::world::{Due, State};
 
 pub(crate) const OWN_VM: &str = "vm-own";
@@ -15,8 +14,6 @@ pub(crate) const OTHER_VM: &str = "vm-other";
 pub(crate) const LIFETIME: Duration = Duration::from_secs(55);
 /// So long a list may show what was before the latest change.
 const STALE_FOR: Duration = Duration::from_millis(300);
-/// What the daemon did not know yet it cannot be blamed for.
-const GRACE: Duration = Duration::from_secs(12);
 
 /// What one of the next calls meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,10 +87,10 @@ pub(crate) struct SimVolume {
     pub(crate) mark: u64,
     pub(crate) busy: Option<String>,
     /// Since when a stranger has the cloud at work on it.
-    worked_on: Option<Duration>,
+    pub(crate) worked_on: Option<Duration>,
     pub(crate) snapshots: Vec<ProviderSnapshot>,
     pub(crate) changed: Duration,
-    before: Option<(ProviderVolume, Duration)>,
+    pub(crate) before: Option<(ProviderVolume, Duration)>,
 }
 
 #[derive(Default)]
@@ -110,7 +107,7 @@ pub(crate) struct CloudState {
     pub(crate) born: BTreeSet<String>,
     /// Volumes whose deletion was ordered.
     pub(crate) condemned: BTreeSet<String>,
-    made: u64,
+    pub(crate) made: u64,
 }
 
 impl SimVolume {
@@ -210,51 +207,6 @@ impl State {
         self.cloud.faults.remove(at)
     }
 
-    fn judge(&mut self, id: &str, volume: &str, order: &Order, now: Duration) {
-        let live = |job: &&Job| {
-            job.volume == volume
-                && match job.stage {
-                    Stage::Travelling => now < job.made + LIFETIME,
-                    Stage::Running => true,
-                    Stage::Ended(_) => false,
-                }
-        };
-        if let Some(job) = self.cloud.jobs.values().find(live) {
-            let text = format!(
-                "{order:?} {volume} was sent while {:?} may land or is being done",
-                job.order
-            );
-            self.violated(text);
-        }
-        if self.cloud.jobs.contains_key(id) {
-            self.violated(format!("call id {id} was used twice"));
-        }
-        let disk = self.kernel.of_volume(volume);
-        let is_here = disk.is_some_and(|disk| now > disk.since + GRACE);
-        let is_used = disk.is_some_and(|disk| disk.opened.is_some_and(|since| now > since + GRACE));
-        let Some(known) = self.cloud.volumes.get(volume) else {
-            return;
-        };
-        let is_settled = now > known.changed + GRACE;
-        let is_own = known.attached.as_deref() == Some(OWN_VM);
-        let is_worked_on = known.worked_on.is_some_and(|since| now > since + GRACE);
-        let broken = match order {
-            _ if is_worked_on => Some("the cloud is at work on"),
-            Order::Attach(_) if is_settled && is_own => Some("is attached already"),
-            Order::Attach(_) if is_here && !is_own => Some("is plugged in, though detached"),
-            Order::Detach(_) if is_settled && known.attached.is_none() => Some("is detached already"),
-            Order::Detach(_) if is_used => Some("is in use"),
-            Order::Delete | Order::Revert(_) if is_here => Some("is plugged in here"),
-            Order::Delete if self.cloud.born.contains(volume) && !self.cloud.condemned.contains(volume) => {
-                Some("was never ordered to be deleted")
-            }
-            _ => None,
-        };
-        if let Some(broken) = broken {
-            self.violated(format!("{order:?} was sent for {volume}, which {broken}"));
-        }
-    }
-
     /// A call reaches the cloud, or is let out of the queue.
     pub(crate) fn land(&mut self, id: &str) {
         let Some(job) = self.cloud.jobs.get(id).cloned() else {
@@ -304,171 +256,5 @@ impl State {
             job.order, job.volume
         ));
         self.set_stage(id, Stage::Ended(result));
-    }
-
-    fn carry_out(&mut self, job: &Job) -> Result<(), Refusal> {
-        let name = job.volume.as_str();
-        if let Order::Create(size) = job.order {
-            return self.make(name, size);
-        }
-        let gone_is_fine = matches!(job.order, Order::Delete | Order::DropSnapshot(_));
-        let Some(volume) = self.cloud.volumes.get_mut(name) else {
-            return if gone_is_fine {
-                Ok(())
-            } else {
-                Err(Refusal::NotFound)
-            };
-        };
-        match &job.order {
-            Order::Create(_) => {}
-            Order::Attach(vm) => return self.attach(name, vm, job.fault),
-            Order::Detach(vm) => return self.detach(name, vm, job.fault),
-            Order::Resize(size) if *size < volume.size => return Err(Refusal::Refused),
-            Order::Resize(size) => {
-                volume.size = *size;
-                self.grow(name, *size);
-            }
-            Order::Delete => {
-                if volume.attached.is_some() || !volume.snapshots.is_empty() {
-                    return Err(Refusal::Conflict);
-                }
-                self.cloud.volumes.remove(name);
-            }
-            Order::TakeSnapshot(snapshot) => {
-                let (size, ready) = (volume.size, true);
-                if !volume.snapshots.iter().any(|s| s.name == *snapshot) {
-                    volume.snapshots.push(ProviderSnapshot {
-                        snapshot_ref: format!("snap-{snapshot}"),
-                        name: snapshot.clone(),
-                        size,
-                        ready,
-                    });
-                }
-            }
-            Order::Revert(snapshot) => {
-                if volume.attached.is_some() {
-                    return Err(Refusal::Conflict);
-                }
-                let found = volume.snapshots.iter().find(|s| s.snapshot_ref == *snapshot);
-                volume.size = found.ok_or(Refusal::NotFound)?.size;
-            }
-            Order::DropSnapshot(snapshot) => volume.snapshots.retain(|s| s.snapshot_ref != *snapshot),
-        }
-        if job.fault == Some(Fault::FailedButDone) {
-            return Err(Refusal::Unknown);
-        }
-        Ok(())
-    }
-
-    fn make(&mut self, name: &str, size: Bytes) -> Result<(), Refusal> {
-        self.cloud.made += 1;
-        let made = self.cloud.made;
-        let now = self.elapsed();
-        self.cloud.volumes.entry(name.to_owned()).or_insert(SimVolume {
-            reference: format!("ref-{made}"),
-            size,
-            serial: format!("{made:020x}"),
-            attached: None,
-            mark: 0,
-            busy: None,
-            worked_on: None,
-            snapshots: Vec::new(),
-            changed: now,
-            before: None,
-        });
-        Ok(())
-    }
-
-    fn attach(&mut self, name: &str, vm: &str, fault: Option<Fault>) -> Result<(), Refusal> {
-        match self.cloud.volumes.get(name).and_then(|v| v.attached.as_deref()) {
-            Some(attached) if attached == vm => return Ok(()),
-            Some(_) => return Err(Refusal::Elsewhere),
-            None if self.kernel.of_volume(name).is_some() => return Err(Refusal::Conflict),
-            None => {}
-        }
-        if fault == Some(Fault::Phantom) {
-            self.plug_volume(name);
-            return Err(Refusal::Unknown);
-        }
-        self.set_attached(name, Some(vm));
-        match fault {
-            Some(Fault::LateDisk) => {
-                let late = self.chance.millis(500, 9000);
-                self.plan(late, Due::Plug(name.to_owned()));
-            }
-            _ => self.plug_volume(name),
-        }
-        match fault {
-            Some(Fault::FailedButDone) => Err(Refusal::Unknown),
-            _ => Ok(()),
-        }
-    }
-
-    fn detach(&mut self, name: &str, vm: &str, fault: Option<Fault>) -> Result<(), Refusal> {
-        match self.cloud.volumes.get(name).and_then(|v| v.attached.as_deref()) {
-            None => return Ok(()),
-            Some(attached) if attached != vm => return Err(Refusal::Elsewhere),
-            Some(_) => {}
-        }
-        if fault == Some(Fault::LateUnplug) {
-            let late = self.chance.millis(1000, 20_000);
-            self.unplug_volume(name, late);
-            return Err(Refusal::Unknown);
-        }
-        self.set_attached(name, None);
-        self.unplug_volume(name, Duration::ZERO);
-        match fault {
-            Some(Fault::FailedButDone) => Err(Refusal::Unknown),
-            _ => Ok(()),
-        }
-    }
-
-    /// Plugs the volume's disk in, unless it is: whoever wanted it may have changed his mind meanwhile.
-    pub(crate) fn plug_volume(&mut self, name: &str) {
-        let Some(volume) = self.cloud.volumes.get(name).cloned() else {
-            return;
-        };
-        if self.kernel.of_volume(name).is_none() {
-            self.plug(NewDisk {
-                size: volume.size,
-                serial: Some(volume.serial),
-                content: Content::Volume(name.to_owned()),
-            });
-        }
-    }
-
-    /// A stranger has the cloud at work on the volume.
-    pub(crate) fn work(&mut self, name: &str, takes: Duration) {
-        let now = self.elapsed();
-        self.tell(format!("stranger: work on {name} for {takes:?}"));
-        if let Some(volume) = self.cloud.volumes.get_mut(name) {
-            volume.busy = Some("a stranger's snapshot".into());
-            volume.worked_on = Some(now);
-            self.plan(takes, Due::Rest(name.to_owned()));
-        }
-    }
-
-    pub(crate) fn rest(&mut self, name: &str) {
-        if let Some(volume) = self.cloud.volumes.get_mut(name) {
-            volume.busy = None;
-            volume.worked_on = None;
-        }
-    }
-
-    /// The disk of an attach comes late, where it is still wanted.
-    pub(crate) fn plug_late(&mut self, name: &str) {
-        let attached = self.cloud.volumes.get(name).and_then(|v| v.attached.as_deref());
-        if attached == Some(OWN_VM) {
-            self.plug_volume(name);
-        }
-    }
-
-    fn grow(&mut self, name: &str, size: Bytes) {
-        if let Some(seq) = self.kernel.of_volume(name).map(|disk| disk.seq)
-            && let Some(disk) = self.kernel.disk_mut(seq)
-        {
-            disk.size = size;
-            self.changed();
-        }
     }
 }

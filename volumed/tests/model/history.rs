@@ -53,6 +53,7 @@ pub(crate) fn play_and(history: &History, mut look: impl AsyncFnMut(&Daemon)) ->
         let mut state = world.untimed();
         state.watch_no_more();
         if !state.violations.is_empty() {
+            state.violations.dedup();
             return Err(format!("{:#?}\n{}", state.violations, state.story.join("\n")));
         }
         match death {

@@ -16,9 +16,12 @@
     reason = "a test fails by panicking"
 )]
 
+mod asked;
 mod client;
 mod cloud;
+mod cloud_ledger;
 mod cloud_state;
+mod cloud_work;
 mod daemon;
 mod ending;
 mod event;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use volumed::store;
 
+use crate::cloud_state::Fault;
 use crate::daemon::Daemon;
 use crate::event::{Asked, Event, History, Stranger, What};
 use crate::history::play_and;
@@ -46,4 +47,25 @@ fn a_repair_that_does_not_help_leaves_the_volume_to_others() {
         assert!(busy < 450, "under repair for {busy} of 1800 seconds");
     });
     watched.unwrap();
+}
+
+/// The volume of a create that is being undone was found by somebody and attached: its deletion was sent again and again, and
+/// only the cloud's refusal stood between it and his data.
+#[test]
+fn a_create_that_is_undone_deletes_nothing_that_is_plugged_in() {
+    let events = [
+        (What::Fault(Fault::LostAnswer), 0),
+        (What::Ask(Asked::Create { mib: 1 }), 5000),
+        (What::Cancel(0), 0),
+        (What::Stranger(Stranger::AttachHere(0)), 120_000),
+    ];
+    let undone = play_and(&history(&events), async |daemon: &Daemon| {
+        let open = daemon.store.read(store::operations::all_open).await.unwrap();
+        let waits = open
+            .first()
+            .and_then(|op| op.waiting_for.clone())
+            .unwrap_or_default();
+        assert!(waits.contains("to detach"), "{open:?}");
+    });
+    undone.unwrap();
 }

@@ -142,6 +142,15 @@ impl State {
         self.cloud.faults.clear();
         self.cloud.failing_reads = 0;
         self.cloud.is_stale = false;
+        // What nobody was told of is nobody's.
+        let of_nobody = |(name, volume): (&String, &crate::cloud_state::SimVolume)| {
+            let is_found = volume.attached.is_some() && volume.busy.is_none();
+            (is_found && !self.cloud.born.contains(name)).then(|| name.clone())
+        };
+        let found: Vec<String> = self.cloud.volumes.iter().filter_map(of_nobody).collect();
+        for name in found {
+            self.set_attached(&name, None);
+        }
         let known = |name: &str, state: &Self| {
             let volume = state.cloud.volumes.get(name);
             volume.is_some_and(|volume| volume.attached.as_deref() == Some(OWN_VM) || volume.busy.is_some())
