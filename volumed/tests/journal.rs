@@ -15,7 +15,7 @@ use rusqlite::{Connection, params};
 use support::{Place, Running, attach};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use volumed::device::{Watcher, WatcherConfig};
+use volumed::device::{KernelMachine, Watcher, WatcherConfig};
 use volumed::model::{
     OperationId, OperationKind, OperationStatus, Request, SnapshotId, SnapshotState, StepState, VolumeId,
     VolumeState,
@@ -61,6 +61,7 @@ impl Daemon {
                 store: store.clone(),
                 cloud: Arc::clone(&place.cloud),
                 feed: feed.clone(),
+                machine: Arc::new(KernelMachine::default()),
                 observer: Arc::new(seen.clone()),
                 settings: Settings::default(),
             };

@@ -10,7 +10,7 @@ use crate::api::{DoctorSource, FindingSource};
 use crate::cloud::{CallObserver, Cloud, CloudStack, LocalCloud, LocalConfig, Metered, Retry, RetryPolicy};
 use crate::config::{Config, Devices, Provider, VolumeIdentity};
 use crate::device::{
-    InventoryFeed, KernelIdentities, SysRoot, Watcher, WatcherConfig, WatcherStats, boot_id,
+    InventoryFeed, KernelIdentities, KernelMachine, SysRoot, Watcher, WatcherConfig, WatcherStats, boot_id,
 };
 use crate::doctor::Doctor;
 use crate::metrics::{Metrics, WatcherTotals};
@@ -53,6 +53,7 @@ impl Parts {
             store: store.clone(),
             cloud: Arc::clone(&cloud),
             feed: feed.clone(),
+            machine: Arc::new(KernelMachine::default()),
             observer: Arc::new(Counted(metrics.clone())),
             settings: Settings {
                 concurrency: config.operations.concurrency,

@@ -1,14 +1,15 @@
 //! Waiting for a device: until exactly one is proven to be the expected one, in slices, so that the cloud can be asked between.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use volume_client::types::ConditionKind;
 
 use super::device_failure::{mismatch, missing, refusal};
 use super::kernel::SETTLE;
 use super::step::{Context, StepError};
-use crate::device::{Correlation, Inventory, Pin};
+use crate::device::{Correlation, HeldDisk, Inventory};
 use crate::model::{DeviceExpectation, Failure, Identity};
 
 /// A disk that has not come by then may have been overlooked by the bus.
@@ -44,7 +45,7 @@ impl<'a> DeviceWait<'a> {
     ///
     /// # Errors
     /// Where a device was refused, and where none came within the time that an attach has.
-    pub(super) async fn slice(&mut self) -> Result<Option<Arc<Pin>>, StepError> {
+    pub(super) async fn slice(&mut self) -> Result<Option<Arc<dyn HeldDisk>>, StepError> {
         let kernel = &self.cx.world.kernel;
         let over = Instant::now() + SLICE;
         let _watched = kernel.expect_change();
@@ -92,7 +93,7 @@ impl<'a> DeviceWait<'a> {
     async fn judge(
         &self,
         inventory: &Arc<Inventory>,
-    ) -> Result<Result<Option<Arc<Pin>>, Failure>, StepError> {
+    ) -> Result<Result<Option<Arc<dyn HeldDisk>>, Failure>, StepError> {
         let world = &self.cx.world;
         Ok(match world.kernel.correlate(inventory, self.expected).await? {
             Correlation::Matched(disk) => match world.kernel.open(disk, self.expected).await? {

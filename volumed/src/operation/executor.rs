@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -306,7 +307,7 @@ impl Executor {
             Err(StepError::InDoubt { waiting_for, until }) => {
                 self.say_waiting(cx, &format!("undoing {}: {waiting_for}", step.name()))
                     .await?;
-                self.sleep(until_settled(until)).await
+                self.sleep(until_settled(until, self.world.store.now())).await
             }
             // Undoing is never given up: what it leaves behind would be lost.
             Err(error) => {

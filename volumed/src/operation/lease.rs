@@ -6,8 +6,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::step::StepError;
 use super::world::World;
 use super::{OperationError, VerifiedDevice};
@@ -30,7 +28,8 @@ pub(super) async fn lapse_expired(world: &World, volume: &VolumeRecord) -> Resul
     let Some(lease) = leases.first() else {
         return Ok(());
     };
-    if let Some(standing) = leases.iter().find(|lease| !lease.expired(Timestamp::now())) {
+    let now = world.store.now();
+    if let Some(standing) = leases.iter().find(|lease| !lease.expired(now)) {
         return Err(held(standing, "it was renewed in time").into());
     }
     if let Some(identity) = &volume.identity {

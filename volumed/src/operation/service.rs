@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::executor::Executor;
 use super::recovery::{self, Recovery};
 use super::step::with_causes;
@@ -153,7 +151,7 @@ impl Operations {
             vm_id: attachment.vm_id,
             generation: attachment.generation,
             attached_at: attachment.attached_at.unwrap_or(mapping.bound_at),
-            verified_at: Timestamp::now(),
+            verified_at: self.world.store.now(),
         })
     }
 

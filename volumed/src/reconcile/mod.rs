@@ -27,8 +27,11 @@ use plan::{Disagreement, Repair};
 
 /// How long a disagreement must stand before it is repaired: most are only one view being a moment late.
 const GRACE: SignedDuration = SignedDuration::from_secs(3);
-/// How long until a repair that did not help is tried again.
+/// How long after a repair that did not help it is tried again; twice as long after each further one. A volume is not
+/// anybody else's while it is being repaired.
 const AGAIN: SignedDuration = SignedDuration::from_secs(60);
+/// So often the pause is doubled: then it is a quarter of an hour.
+const DOUBLED_AT_MOST: u32 = 4;
 
 /// Compares the three views again and again.
 pub struct Reconciler {
@@ -46,7 +49,23 @@ type Key = (Option<VolumeId>, &'static str);
 struct Standing {
     disagreement: Disagreement,
     since: Timestamp,
-    repaired: Option<(Timestamp, OperationId)>,
+    repaired: Option<Repaired>,
+}
+
+/// The latest repair of a disagreement.
+struct Repaired {
+    operation: OperationId,
+    /// When it was last seen under way.
+    at: Timestamp,
+    /// How many came before it.
+    before: u32,
+}
+
+impl Repaired {
+    /// Whether the disagreement may be repaired again.
+    fn has_rested(&self, now: Timestamp) -> bool {
+        now.duration_since(self.at) >= AGAIN * (1 << self.before.min(DOUBLED_AT_MOST))
+    }
 }
 
 impl Reconciler {
@@ -83,7 +102,7 @@ impl Reconciler {
                 cloud: seen.cloud,
                 kernel: seen.kernel,
                 repair: seen.advice,
-                operation_id: found.repaired.map(|(_, id)| id),
+                operation_id: found.repaired.as_ref().map(|repaired| repaired.operation),
                 since: found.since,
             }
         };
@@ -125,7 +144,7 @@ impl Reconciler {
     pub async fn pass(&self) -> Result<(), StoreError> {
         let views = observe::views(&self.store, &*self.cloud, &self.feed).await?;
         let found = plan::disagreements(&views);
-        let now = Timestamp::now();
+        let now = self.store.now();
         for (volume, request) in self.note(found, &plan::undecided(&views), now) {
             self.repair(volume, request, now).await;
         }
@@ -139,7 +158,14 @@ impl Reconciler {
     fn note(&self, found: Vec<Disagreement>, undecided: &[VolumeId], now: Timestamp) -> Vec<(Key, Repair)> {
         let mut standing = self.standing.lock();
         let keys: Vec<Key> = found.iter().map(Disagreement::key).collect();
-        standing.retain(|key, _| keys.contains(key) || key.0.is_some_and(|id| undecided.contains(&id)));
+        let is_undecided = |key: &Key| key.0.is_some_and(|id| undecided.contains(&id));
+        standing.retain(|key, _| keys.contains(key) || is_undecided(key));
+        for (key, found) in standing.iter_mut() {
+            // The pause begins when the repair has ended.
+            if let Some(repaired) = found.repaired.as_mut().filter(|_| is_undecided(key)) {
+                repaired.at = now;
+            }
+        }
         let mut due = Vec::new();
         for disagreement in found {
             let key = disagreement.key();
@@ -152,7 +178,8 @@ impl Reconciler {
             let stood = now.duration_since(entry.since) >= GRACE;
             let rested = entry
                 .repaired
-                .is_none_or(|(at, _)| now.duration_since(at) >= AGAIN);
+                .as_ref()
+                .is_none_or(|repaired| repaired.has_rested(now));
             if let Some(repair) = entry.disagreement.repair.filter(|_| stood && rested) {
                 due.push((key, repair));
             }
@@ -181,7 +208,15 @@ impl Reconciler {
             Ok(operation) => {
                 tracing::info!(volume = ?key.0, operation = %operation.id, ?repair, "repair submitted");
                 if let Some(standing) = self.standing.lock().get_mut(&key) {
-                    standing.repaired = Some((now, operation.id));
+                    let before = standing
+                        .repaired
+                        .as_ref()
+                        .map_or(0, |repaired| repaired.before + 1);
+                    standing.repaired = Some(Repaired {
+                        operation: operation.id,
+                        at: now,
+                        before,
+                    });
                 }
             }
             Err(error) => tracing::info!(volume = ?key.0, %error, "repair not taken"),

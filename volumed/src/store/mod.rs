@@ -11,6 +11,7 @@ pub mod disputes;
 mod error;
 pub mod events;
 pub mod idempotency;
+mod in_line;
 pub mod journal;
 pub mod leases;
 pub mod mappings;
@@ -27,6 +28,7 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
@@ -49,16 +51,25 @@ pub use writer::Tx;
 /// How many reading connections are kept open.
 const IDLE_READERS: usize = 4;
 
+/// Tells the time that is recorded, and by which a record counts as old.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// The daemon's database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    clock: Clock,
 }
 
-struct Inner {
-    writer: writer::Writer,
-    readers: Mutex<Vec<Connection>>,
-    path: std::path::PathBuf,
+enum Inner {
+    /// On threads of their own.
+    Threads {
+        writer: writer::Writer,
+        readers: Mutex<Vec<Connection>>,
+        path: std::path::PathBuf,
+    },
+    /// On the caller's thread.
+    InLine(in_line::InLine),
 }
 
 impl Store {
@@ -68,14 +79,35 @@ impl Store {
     /// [`StoreError::InUse`] where another daemon has it, [`StoreError::Newer`] where a newer one wrote it,
     /// [`StoreError::Foreign`] where the file is something else, [`StoreError::Open`] where it cannot be reached.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let writer = writer::Writer::start(path)?;
+        let clock: Clock = Arc::new(Timestamp::now);
+        let inner = Inner::Threads {
+            writer: writer::Writer::start(path, Arc::clone(&clock))?,
+            readers: Mutex::default(),
+            path: path.to_owned(),
+        };
         Ok(Self {
-            inner: Arc::new(Inner {
-                writer,
-                readers: Mutex::default(),
-                path: path.to_owned(),
-            }),
+            inner: Arc::new(inner),
+            clock,
         })
+    }
+
+    /// As [`open`](Self::open), for simulations: the same transactions on the thread of whoever asks, at the times that
+    /// `clock` tells. Before and after each of them the others get their turn, so that anything may come between.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in_line(path: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let inner = Inner::InLine(in_line::InLine::open(path, Arc::clone(&clock))?);
+        Ok(Self {
+            inner: Arc::new(inner),
+            clock,
+        })
+    }
+
+    /// The time as the records have it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
     }
 
     /// Runs `change` in one transaction on the writer's thread and returns once it is durable.
@@ -88,7 +120,10 @@ impl Store {
         E: ChangeError + Send + 'static,
         F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
     {
-        self.inner.writer.write(change).await
+        match &*self.inner {
+            Inner::Threads { writer, .. } => writer.write(change).await,
+            Inner::InLine(store) => store.write(change).await,
+        }
     }
 
     /// Runs `query` on a reading connection, on a thread where blocking is allowed.
@@ -100,15 +135,21 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
+        if let Inner::InLine(store) = &*self.inner {
+            return store.read(query).await;
+        }
         let inner = Arc::clone(&self.inner);
         let task = tokio::task::spawn_blocking(move || {
-            let idle = inner.readers.lock().pop();
+            let Inner::Threads { readers, path, .. } = &*inner else {
+                return Err(StoreError::Stopped);
+            };
+            let idle = readers.lock().pop();
             let conn = match idle {
                 Some(conn) => conn,
-                None => open_reader(&inner.path)?,
+                None => open_reader(path)?,
             };
             let result = query(&conn);
-            let mut readers = inner.readers.lock();
+            let mut readers = readers.lock();
             if readers.len() < IDLE_READERS {
                 readers.push(conn);
             }
@@ -120,19 +161,27 @@ impl Store {
     /// The id of the latest event, told after the transaction that recorded it is durable.
     #[must_use]
     pub fn event_ids(&self) -> watch::Receiver<i64> {
-        self.inner.writer.event_ids()
+        match &*self.inner {
+            Inner::Threads { writer, .. } => writer.event_ids(),
+            Inner::InLine(store) => store.event_ids(),
+        }
     }
 
     /// Returns once the database can no longer be trusted (an I/O error): the daemon must then end.
     pub async fn failed(&self) {
-        self.inner.writer.failed().await;
+        match &*self.inner {
+            Inner::Threads { writer, .. } => writer.failed().await,
+            Inner::InLine(_) => std::future::pending().await,
+        }
     }
 
     /// Ends the writer after everything that was given to it so far. Later writes get [`StoreError::Stopped`].
     pub async fn close(&self) {
-        // The last connection to close takes the log with it, and that must be the writer's.
-        self.inner.readers.lock().clear();
-        self.inner.writer.close().await;
+        if let Inner::Threads { writer, readers, .. } = &*self.inner {
+            // The last connection to close takes the log with it, and that must be the writer's.
+            readers.lock().clear();
+            writer.close().await;
+        }
     }
 }
 

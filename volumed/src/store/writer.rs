@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{ChangeError, StoreError, schema};
+use super::{ChangeError, Clock, StoreError, schema};
 use crate::crash;
 
 /// How many changes may wait for the writer before callers wait too.
@@ -24,8 +24,8 @@ type Job = Box<dyn FnOnce(&mut Connection) -> (Outcome, Answer) + Send>;
 type Answer = Box<dyn FnOnce()>;
 
 /// What the writer learns from a job.
-struct Outcome {
-    event: Option<i64>,
+pub(super) struct Outcome {
+    pub(super) event: Option<i64>,
     fatal: bool,
 }
 
@@ -62,10 +62,11 @@ pub(super) struct Writer {
     failed: watch::Receiver<bool>,
     thread: Mutex<Option<JoinHandle<()>>>,
     closing: watch::Sender<bool>,
+    clock: Clock,
 }
 
 impl Writer {
-    pub(super) fn start(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn start(path: &Path, clock: Clock) -> Result<Self, StoreError> {
         let lock = lock(path)?;
         let (conn, latest) = open(path).map_err(|error| error.naming(path))?;
 
@@ -91,6 +92,7 @@ impl Writer {
             failed,
             thread: Mutex::new(Some(thread)),
             closing,
+            clock,
         })
     }
 
@@ -104,8 +106,9 @@ impl Writer {
             return Err(StoreError::Stopped.into());
         }
         let (answer, result) = oneshot::channel();
+        let clock = Clock::clone(&self.clock);
         let job: Job = Box::new(move |conn| {
-            let (outcome, value) = in_transaction(conn, change);
+            let (outcome, value) = in_transaction(conn, &clock, change);
             let tell = move || {
                 // The caller may have gone away; what it asked for is done all the same.
                 let _ = answer.send(value);
@@ -170,7 +173,11 @@ fn run(mut conn: Connection, mut queue: mpsc::Receiver<Job>, ends: &Ends, _lock:
     }
 }
 
-fn in_transaction<T, E, F>(conn: &mut Connection, change: F) -> (Outcome, Result<T, E>)
+pub(super) fn in_transaction<T, E, F>(
+    conn: &mut Connection,
+    clock: &Clock,
+    change: F,
+) -> (Outcome, Result<T, E>)
 where
     E: ChangeError,
     F: FnOnce(&Tx<'_>) -> Result<T, E>,
@@ -182,7 +189,7 @@ where
     let tx = match conn.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(tx) => Tx {
             tx,
-            now: Timestamp::now(),
+            now: clock(),
             last_event: Cell::new(None),
         },
         Err(error) => return failed(error.into()),
@@ -206,7 +213,7 @@ where
 }
 
 /// Opens the database for writing, whole and current, and tells the id of its latest event.
-fn open(path: &Path) -> Result<(Connection, i64), StoreError> {
+pub(super) fn open(path: &Path) -> Result<(Connection, i64), StoreError> {
     let mut conn = Connection::open(path)?;
     conn.busy_timeout(Duration::from_secs(5))?;
     schema::prepare(&mut conn, path)?;
@@ -226,7 +233,7 @@ fn open(path: &Path) -> Result<(Connection, i64), StoreError> {
 }
 
 /// Takes the lock that keeps a second daemon away. It is the kernel's: it ends with the process, however that ends.
-fn lock(path: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     let open_error = |source| StoreError::Open {
         path: path.to_owned(),
         source,

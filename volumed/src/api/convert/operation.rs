@@ -10,6 +10,8 @@ use crate::store::{LineRecord, OperationRecord};
 pub(in crate::api) fn view(record: OperationRecord, steps: Vec<LineRecord>) -> Operation {
     let kind = kind(record.request.kind());
     let (error, code, hint) = match record.failure {
+        // Nothing went wrong: that it was withdrawn is its status.
+        Some(failure) if failure.cancelled => (Some(failure.message), None, failure.hint),
         Some(failure) => (Some(failure.message), Some(failure.code), failure.hint),
         None => (record.waiting_for, None, None),
     };
@@ -154,5 +156,37 @@ mod tests {
         let attach = Request::Attach { vm_id: "vm".into() };
         assert_eq!(request(attach), json!({ "vm_id": "vm" }));
         assert_eq!(request(Request::Delete { confirm_name: None }), json!({}));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ErrorCode, Failure, OperationId, VolumeId};
+
+    #[test]
+    fn a_cancelled_operation_is_no_defect_of_ours() {
+        let record = OperationRecord {
+            id: OperationId::new(),
+            status: model::OperationStatus::Cancelled,
+            volume_id: VolumeId::new(),
+            vm_id: None,
+            request: Request::Detach {},
+            response: None,
+            failure: Some(Failure {
+                cancelled: true,
+                ..Failure::new(ErrorCode::Internal, "cancelled on request")
+            }),
+            waiting_for: None,
+            cancel_requested: true,
+            actor: "test".into(),
+            request_id: None,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            updated_at: jiff::Timestamp::UNIX_EPOCH,
+            completed_at: Some(jiff::Timestamp::UNIX_EPOCH),
+        };
+        let shown = view(record, Vec::new());
+        assert_eq!(shown.error_code, None);
+        assert_eq!(shown.error.as_deref(), Some("cancelled on request"));
     }
 }

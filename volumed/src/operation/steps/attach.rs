@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::device::Pin;
+use crate::device::HeldDisk;
 use crate::model::{
     AttachmentState, DeviceExpectation, ErrorCode, Failure, OperationKind, VolumeState, diskseq_text,
 };
@@ -202,7 +202,7 @@ async fn awaited(cx: &Context) -> Result<DeviceExpectation, StepError> {
 }
 
 /// The pin of the volume, where the live mapping is of the incarnation that it holds.
-pub(super) async fn mapped_pin(cx: &Context) -> Result<Option<Arc<Pin>>, StepError> {
+pub(super) async fn mapped_pin(cx: &Context) -> Result<Option<Arc<dyn HeldDisk>>, StepError> {
     let id = cx.volume.id;
     let mapping = cx
         .world
