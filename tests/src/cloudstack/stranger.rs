@@ -74,6 +74,24 @@ impl Stranger {
         id
     }
 
+    /// Makes a volume of so many GiB under a name of the stranger's, and returns its id.
+    ///
+    /// # Errors
+    /// What the server or the job says.
+    ///
+    /// # Panics
+    /// Where the answer names no volume.
+    pub async fn create(&self, name: &str, gib: u64, zone: Uuid) -> Result<Uuid, Refusal> {
+        let params = [
+            ("name", name.to_owned()),
+            ("size", gib.to_string()),
+            ("zoneid", zone.to_string()),
+        ];
+        let made = self.run("createVolume", &params).await?;
+        let id = made["volume"]["id"].as_str().and_then(|text| text.parse().ok());
+        Ok(id.expect("the job's result is the volume"))
+    }
+
     /// Attaches a volume to a VM.
     ///
     /// # Errors

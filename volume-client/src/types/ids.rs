@@ -124,7 +124,13 @@ mod tests {
         let id = FindingId::of_digest(&[0xab; 32]);
         assert_eq!(id.to_string(), "abababababab");
         assert_eq!(id.to_string().parse(), Ok(id));
-        for bad in ["", "ABABABABABAB", "abababababa", "ababababababab", "../../../etc"] {
+        for bad in [
+            "",
+            "ABABABABABAB",
+            "abababababa",
+            "ababababababab",
+            "../../../etc",
+        ] {
             assert!(bad.parse::<FindingId>().is_err(), "{bad}");
         }
     }

@@ -34,5 +34,6 @@ pub use problem::{ErrorCode, Problem};
 pub use snapshot::{NewSnapshot, Snapshot, SnapshotState};
 pub use status::{Check, Counts, Readiness, Status};
 pub use volume::{
-    AdoptVolume, AttachVolume, Attachment, AttachmentState, NewVolume, ResizeVolume, SourceDisk, Volume, VolumeState,
+    AdoptVolume, AttachVolume, Attachment, AttachmentState, NewVolume, ResizeVolume, SourceDisk, Volume,
+    VolumeState,
 };
