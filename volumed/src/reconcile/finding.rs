@@ -174,7 +174,7 @@ mod tests {
         let mut later = phantom(1);
         later.kernel = "/dev/vdc now".into();
         assert_eq!(phantom(1).id(), later.id());
-        assert_eq!(phantom(1).id().to_string(), "__PINNED__");
+        assert_eq!(phantom(1).id().to_string(), "5544cc0eeef7");
         assert_ne!(phantom(1).id(), phantom(2).id());
         let gone = about(FindingKind::GoneInCloud, Subject::Volume { id, generation: 1 });
         assert_ne!(phantom(1).id(), gone.id());
