@@ -679,7 +679,10 @@ async fn findings_are_shown_passed_over_and_mended_over_http() {
     let refused = daemon
         .refused("POST", &format!("{address}/repair"), json!({}), "person_needed")
         .await;
-    assert!(refused["hint"].as_str().unwrap().contains("orphans adopt"), "{refused}");
+    assert!(
+        refused["hint"].as_str().unwrap().contains("orphans adopt"),
+        "{refused}"
+    );
     let ignore = format!("{address}/ignore");
     for why in ["", " ", &"x".repeat(501)] {
         daemon
@@ -688,7 +691,12 @@ async fn findings_are_shown_passed_over_and_mended_over_http() {
     }
     for _ in 0..2 {
         let (status, marked) = daemon
-            .ask("POST", &ignore, Some("ignored once"), json!({ "why": "a test disk" }))
+            .ask(
+                "POST",
+                &ignore,
+                Some("ignored once"),
+                json!({ "why": "a test disk" }),
+            )
             .await;
         assert_eq!(status, StatusCode::OK, "{marked}");
         assert_eq!(marked["ignored"]["why"], "a test disk");
@@ -704,10 +712,20 @@ async fn findings_are_shown_passed_over_and_mended_over_http() {
         .await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "the key is another's");
     daemon
-        .refused("GET", "/api/v1/findings/000000000000", Value::Null, "finding_not_found")
+        .refused(
+            "GET",
+            "/api/v1/findings/000000000000",
+            Value::Null,
+            "finding_not_found",
+        )
         .await;
     daemon
-        .refused("GET", "/api/v1/findings/..%2fetc", Value::Null, "finding_not_found")
+        .refused(
+            "GET",
+            "/api/v1/findings/..%2fetc",
+            Value::Null,
+            "finding_not_found",
+        )
         .await;
     daemon.stop().await;
 }
@@ -750,9 +768,17 @@ async fn a_volume_of_the_cloud_is_adopted_explained_and_audited_over_http() {
         ),
         (&json!(id), &json!("attached here"), &json!([]))
     );
-    assert!(explained["record"].as_str().unwrap().starts_with("in_use, bound to /dev/"));
+    assert!(
+        explained["record"]
+            .as_str()
+            .unwrap()
+            .starts_with("in_use, bound to /dev/")
+    );
     assert!(explained["kernel"].as_str().unwrap().ends_with("as bound"));
-    assert!(explained["next"].as_str().unwrap().starts_with("nothing: "), "{explained}");
+    assert!(
+        explained["next"].as_str().unwrap().starts_with("nothing: "),
+        "{explained}"
+    );
     assert_eq!(explained["operation"]["id"], operation["id"]);
     assert!(explained["operation"]["steps"].as_array().unwrap().len() >= 12);
     let missing = format!("/api/v1/volumes/{}/explain", VolumeId::new());
@@ -773,7 +799,9 @@ async fn a_volume_of_the_cloud_is_adopted_explained_and_audited_over_http() {
     let first = daemon.get("/api/v1/audit?limit=1").await;
     assert_eq!(first["items"][0]["volume_id"], other);
     let cursor = first["next_cursor"].as_str().unwrap();
-    let second = daemon.get(&format!("/api/v1/audit?limit=1&cursor={cursor}")).await;
+    let second = daemon
+        .get(&format!("/api/v1/audit?limit=1&cursor={cursor}"))
+        .await;
     assert_eq!(second["items"][0]["action"], "bind");
     daemon
         .refused("GET", "/api/v1/audit?cursor=x", Value::Null, "invalid_request")
@@ -804,7 +832,10 @@ async fn a_volume_that_somebody_attached_is_taken_over_by_mending_its_finding() 
         (&json!("attached_unknown"), &json!(id), &json!("attach")),
         "{report}"
     );
-    let repair = format!("/api/v1/findings/{}/repair?wait=60", finding["id"].as_str().unwrap());
+    let repair = format!(
+        "/api/v1/findings/{}/repair?wait=60",
+        finding["id"].as_str().unwrap()
+    );
     // Not shown before it has stood for a moment.
     let asked = async || daemon.ask("POST", &repair, Some("mend once"), json!({})).await;
     let (status, started) = tokio::time::timeout(Duration::from_secs(30), async {

@@ -124,7 +124,11 @@ async fn what_is_not_ours_is_none_of_our_business_and_a_root_disk_is_never_adopt
         .iter()
         .filter_map(|one| one.provider_volume_id.as_ref())
         .collect();
-    assert_eq!(of_the_cloud, [&here.to_string()], "{unattached} and root disks are not ours");
+    assert_eq!(
+        of_the_cloud,
+        [&here.to_string()],
+        "{unattached} and root disks are not ours"
+    );
 
     let world = site.cloud.snapshot();
     let root = world.volumes.iter().find(|volume| volume.is_root).unwrap();
@@ -159,7 +163,10 @@ async fn a_delete_that_sticks_is_shown_until_it_is_purged() {
         assert!(finding.record.contains(&id.to_string()), "{finding:?}");
         assert_eq!(finding.proposal, None);
         let deletes = sent(&site, "deleteVolume");
-        client.reconcile(ReconcileRequest { dry_run: false }).await.unwrap();
+        client
+            .reconcile(ReconcileRequest { dry_run: false })
+            .await
+            .unwrap();
         assert_eq!(sent(&site, "deleteVolume"), deletes, "it is only shown");
         site.cloud.stranger().purge();
         gone(&site, cloud_id).await;
@@ -215,12 +222,17 @@ async fn a_dry_run_sends_the_cloud_no_change_and_records_nothing() {
         page.unwrap().items
     };
     let operations = async || {
-        let page = client.list_operations(&Default::default(), &Default::default()).await;
+        let page = client
+            .list_operations(&Default::default(), &Default::default())
+            .await;
         page.unwrap().items
     };
     let before = (changes(), audit().await, operations().await);
     for _ in 0..3 {
-        let report = client.reconcile(ReconcileRequest { dry_run: true }).await.unwrap();
+        let report = client
+            .reconcile(ReconcileRequest { dry_run: true })
+            .await
+            .unwrap();
         assert!(report.dry_run && report.cloud_answered);
         assert!(report.findings.iter().any(|one| one.provider_volume_id.is_some()));
     }
@@ -241,12 +253,21 @@ async fn a_volume_that_somebody_attached_is_explained_and_taken_over_when_it_is_
     let finding = site.found(id, FindingKind::AttachedUnknown).await;
     let client = site.daemon.client();
     let told = client.explain_volume(id).await.unwrap();
-    assert_eq!((told.record.as_str(), told.cloud.as_str()), ("available", "attached here"));
+    assert_eq!(
+        (told.record.as_str(), told.cloud.as_str()),
+        ("available", "attached here")
+    );
     assert!(told.kernel.starts_with("/dev/"), "{told:?}");
     assert!(told.next.contains("takes it over"), "{told:?}");
     // It has stood for long enough, but nobody asked for it: the daemon lets it be.
-    let report = client.reconcile(ReconcileRequest { dry_run: false }).await.unwrap();
-    assert!(report.repairs.iter().all(|one| one.finding_id != finding.id), "{report:?}");
+    let report = client
+        .reconcile(ReconcileRequest { dry_run: false })
+        .await
+        .unwrap();
+    assert!(
+        report.repairs.iter().all(|one| one.finding_id != finding.id),
+        "{report:?}"
+    );
     assert_eq!(client.volume(id).await.unwrap().state, VolumeState::Available);
     let started = client.repair_finding(&finding.id).await.unwrap();
     let operation = started.operation.unwrap();

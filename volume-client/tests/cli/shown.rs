@@ -272,8 +272,14 @@ async fn tables_for_the_night_shift_fit_a_terminal_and_say_what_they_leave_out()
     for line in shown.lines() {
         assert!(line.chars().count() <= 120, "{line}");
     }
-    assert!(shown.contains("… and 2 more of phantom; --all shows them"), "{shown}");
-    assert!(shown.contains("passed over") && shown.contains("adopt"), "{shown}");
+    assert!(
+        shown.contains("… and 2 more of phantom; --all shows them"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("passed over") && shown.contains("adopt"),
+        "{shown}"
+    );
     let all = good(&fake, &["orphans", "list", "--all"]).await;
     assert_eq!(all.matches(" phantom ").count(), 12, "{all}");
     let json: Value = serde_json::from_str(&good(&fake, &["orphans", "--json"]).await).unwrap();
@@ -292,7 +298,14 @@ async fn the_status_says_what_each_open_operation_waits_for_and_since_when() {
         Reply::ok(status)
     });
     let shown = good(&fake, &["status"]).await;
-    assert!(shown.contains("the device to go (since 2026-01-02T03:04:01Z)"), "{shown}");
+    assert!(
+        shown.contains("the device to go (since 2026-01-02T03:04:01Z)"),
+        "{shown}"
+    );
     assert!(shown.contains("and 2 more: `volumectl orphans list`"), "{shown}");
-    assert!(shown.lines().any(|line| line.starts_with("passed over:") && line.ends_with('1')));
+    assert!(
+        shown
+            .lines()
+            .any(|line| line.starts_with("passed over:") && line.ends_with('1'))
+    );
 }

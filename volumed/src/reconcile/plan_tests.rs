@@ -1,7 +1,7 @@
 //! One case per row of the table of views.
 
 use super::*;
-use crate::model::Identity;
+use crate::model::{Identity, VolumeId};
 
 fn views(state: VolumeState, cloud: CloudView, kernel: KernelView) -> VolumeViews {
     let at = "2026-11-21T12:00:00Z".parse().unwrap();
@@ -232,7 +232,7 @@ fn lease(holder: &str, expires_at: &str) -> LeaseRecord {
     let at = |text: &str| text.parse().unwrap();
     LeaseRecord {
         id: crate::model::LeaseId::new(),
-        volume_id: crate::model::VolumeId::new(),
+        volume_id: VolumeId::new(),
         generation: 1,
         purpose: crate::model::LeasePurpose::Export,
         access: crate::model::LeaseAccess::Write,
