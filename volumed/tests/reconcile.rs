@@ -77,10 +77,9 @@ async fn a_device_that_came_back_as_another_incarnation_is_bound_anew_by_itself(
     let stop = CancellationToken::new();
     let reconciling = tokio::spawn(reconciler(&place, &run).run(stop.clone()));
     until("bound anew", async || {
-        run.operations
-            .device(id)
-            .await
-            .is_ok_and(|device| device.observed.device_path == again)
+        let device = run.operations.device(id).await;
+        let open = run.store.read(move |conn| store::operations::open_for(conn, id));
+        device.is_ok_and(|device| device.observed.device_path == again) && open.await.unwrap().is_none()
     })
     .await;
     stop.cancel();
@@ -140,7 +139,7 @@ fn person() -> Asker {
 }
 
 /// A volume that somebody made and attached here without the daemon.
-async fn stray(place: &Place, name: &str) -> String {
+async fn stray(place: &Place, run: &Running, name: &str) -> String {
     let call = || Call {
         id: uuid::Uuid::new_v4().to_string(),
     };
@@ -150,6 +149,8 @@ async fn stray(place: &Place, name: &str) -> String {
     };
     let made = place.cloud.create_volume(&call(), &spec).await.unwrap();
     place.cloud.attach(&call(), &made.provider_ref, VM).await.unwrap();
+    let soon = tokio::time::Instant::now() + Duration::from_secs(10);
+    run.feed.rescan(soon).await.unwrap();
     made.provider_ref
 }
 
@@ -171,7 +172,7 @@ fn refusal<T: std::fmt::Debug>(result: Result<T, OperationError>) -> ErrorCode {
 async fn a_volume_that_somebody_attached_here_is_found_adopted_and_proven() {
     let Some(place) = Place::new() else { return };
     let run = place.start().await;
-    let theirs = stray(&place, "theirs").await;
+    let theirs = stray(&place, &run, "theirs").await;
     let reconciler = reconciler(&place, &run);
     let report = reconciler.compare(Mode::Mend).await.unwrap();
     assert_eq!(report.repairs, [], "nothing is done about it unasked");
@@ -274,7 +275,7 @@ async fn an_adoption_whose_device_is_used_by_somebody_is_undone_and_touches_noth
         ..Default::default()
     };
     let run = place.start_with(Arc::clone(&place.cloud), settings).await;
-    let theirs = stray(&place, "theirs").await;
+    let theirs = stray(&place, &run, "theirs").await;
     let seen = place.cloud.volume(&theirs).await.unwrap().unwrap();
     let inventory = run.feed.latest();
     let node = inventory
@@ -312,7 +313,7 @@ async fn an_adoption_whose_device_is_used_by_somebody_is_undone_and_touches_noth
 async fn what_is_passed_over_stays_so_after_a_restart_until_it_is_heeded() {
     let Some(place) = Place::new() else { return };
     let run = place.start().await;
-    let theirs = stray(&place, "theirs").await;
+    let theirs = stray(&place, &run, "theirs").await;
     let first = reconciler(&place, &run);
     first.compare(Mode::Mend).await.unwrap();
     let id = first.findings().await.unwrap()[0].id.clone();

@@ -81,11 +81,13 @@ impl Stranger {
     ///
     /// # Panics
     /// Where the answer names no volume.
-    pub async fn create(&self, name: &str, gib: u64, zone: Uuid) -> Result<Uuid, Refusal> {
+    pub async fn create(&self, name: &str, gib: u64) -> Result<Uuid, Refusal> {
+        let places = &self.cloud.places;
         let params = [
             ("name", name.to_owned()),
             ("size", gib.to_string()),
-            ("zoneid", zone.to_string()),
+            ("zoneid", places.zone.to_string()),
+            ("diskofferingid", places.custom_offering.to_string()),
         ];
         let made = self.run("createVolume", &params).await?;
         let id = made["volume"]["id"].as_str().and_then(|text| text.parse().ok());

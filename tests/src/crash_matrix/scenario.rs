@@ -109,7 +109,7 @@ impl Scenario {
         }
         if self.kind == OperationKind::Adopt {
             let stranger = site.cloud.stranger();
-            let made = stranger.create(name, 1, site.cloud.zone_id()).await;
+            let made = stranger.create(name, 1).await;
             let made = made.expect("a stranger can make a volume");
             let attached = stranger.attach(made, site.cloud.vm_id()).await;
             attached.expect("a stranger can attach it");

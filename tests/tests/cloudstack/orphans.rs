@@ -27,7 +27,7 @@ async fn site() -> Option<CloudSite> {
 /// A volume that somebody made in the cloud, attached to this VM.
 async fn stray(site: &CloudSite) -> Uuid {
     let stranger = site.cloud.stranger();
-    let made = stranger.create("theirs", 1, site.cloud.zone_id()).await.unwrap();
+    let made = stranger.create("theirs", 1).await.unwrap();
     stranger.attach(made, site.cloud.vm_id()).await.unwrap();
     made
 }
@@ -113,8 +113,7 @@ async fn what_somebody_attached_here_is_found_adopted_proven_and_never_deleted()
 async fn what_is_not_ours_is_none_of_our_business_and_a_root_disk_is_never_adopted() {
     let Some(site) = site().await else { return };
     let stranger = site.cloud.stranger();
-    let zone = site.cloud.zone_id();
-    let unattached = stranger.create("theirs", 1, zone).await.unwrap();
+    let unattached = stranger.create("theirs", 1).await.unwrap();
     let here = stray(&site).await;
     // By the time that this one is found, the others would have been as well.
     found(&site, here, FindingKind::AttachedUnknown).await;

@@ -233,7 +233,7 @@ fn rows(findings: &[Finding], most: usize) -> String {
     let mut text = table.to_string();
     for (kind, count) in of_type.into_iter().filter(|(_, count)| *count > most) {
         text.push_str(&format!(
-            "\n… and {} more of {kind}; --all shows them",
+            "\n… and {} more of {kind}: `volumectl orphans list --all`",
             count - most
         ));
     }

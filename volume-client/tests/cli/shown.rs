@@ -273,7 +273,7 @@ async fn tables_for_the_night_shift_fit_a_terminal_and_say_what_they_leave_out()
         assert!(line.chars().count() <= 120, "{line}");
     }
     assert!(
-        shown.contains("… and 2 more of phantom; --all shows them"),
+        shown.contains("… and 2 more of phantom: `volumectl orphans list --all`"),
         "{shown}"
     );
     assert!(

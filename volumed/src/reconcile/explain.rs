@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use volume_client::types::Finding;
 
-use super::plan::{CloudView, VolumeViews, cloud_text, kernel_text, record_text};
+use super::plan::{
+    CloudView, Views, VolumeViews, cloud_text, disagreements, kernel_text, record_text, undecided,
+};
 use super::{Reconciler, observe, users};
 use crate::model::{VolumeId, VolumeState};
 use crate::operation::ConditionRecord;
@@ -35,7 +38,7 @@ impl Reconciler {
     /// # Errors
     /// Where the records cannot be read.
     pub async fn explain(&self, id: VolumeId) -> Result<Option<Explained>, StoreError> {
-        let Some((views, disk)) = observe::view(&self.sources(), id).await? else {
+        let Some((mut views, disk)) = observe::view(&self.sources(), id).await? else {
             return Ok(None);
         };
         let used_by = match disk {
@@ -46,6 +49,7 @@ impl Reconciler {
             }
             None => None,
         };
+        views.users.clone_from(&used_by);
         let operation = self
             .of
             .store
@@ -55,7 +59,7 @@ impl Reconciler {
             .findings()
             .await?
             .into_iter()
-            .filter(|finding| finding.volume_id == Some(id))
+            .filter(|finding| finding.volume_id == Some(id) && still_stands(&views, finding))
             .collect();
         let conditions = self.of.operations.conditions(id);
         let open = operation
@@ -71,6 +75,20 @@ impl Reconciler {
             findings,
         }))
     }
+}
+
+/// Whether what was found at the latest comparison is still so: it may have been mended since.
+fn still_stands(views: &VolumeViews, finding: &Finding) -> bool {
+    let now = Views {
+        volumes: vec![views.clone()],
+        strays: Vec::new(),
+        strangers: Vec::new(),
+        cloud_answered: true,
+        devices_settled: true,
+        at: Timestamp::now(),
+    };
+    let mut found = disagreements(&now).into_iter();
+    undecided(&now).volumes.contains(&views.record.id) || found.any(|one| one.id() == finding.id)
 }
 
 /// What happens next, or what a person has to do, and why. What goes on comes before what was found, and what endangers data

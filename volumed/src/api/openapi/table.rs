@@ -324,7 +324,8 @@ fn findings() -> Vec<Described> {
             "heed_finding",
             "Heed a finding again",
         )
-        .answers_plainly("204", "it is heeded, now or before"),
+        .answers_plainly("204", "it is heeded, now or before")
+        .fails(&[FindingNotFound]),
         post(
             "/api/v1/reconcile",
             "reconcile",
