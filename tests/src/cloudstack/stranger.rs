@@ -74,6 +74,26 @@ impl Stranger {
         id
     }
 
+    /// Makes a volume of so many GiB under a name of the stranger's, and returns its id.
+    ///
+    /// # Errors
+    /// What the server or the job says.
+    ///
+    /// # Panics
+    /// Where the answer names no volume.
+    pub async fn create(&self, name: &str, gib: u64) -> Result<Uuid, Refusal> {
+        let places = &self.cloud.places;
+        let params = [
+            ("name", name.to_owned()),
+            ("size", gib.to_string()),
+            ("zoneid", places.zone.to_string()),
+            ("diskofferingid", places.custom_offering.to_string()),
+        ];
+        let made = self.run("createVolume", &params).await?;
+        let id = made["volume"]["id"].as_str().and_then(|text| text.parse().ok());
+        Ok(id.expect("the job's result is the volume"))
+    }
+
     /// Attaches a volume to a VM.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::AppError;
-use crate::api::{DoctorSource, FindingSource};
+use crate::api::DoctorSource;
 use crate::cloud::{CallObserver, Cloud, CloudStack, LocalCloud, LocalConfig, Metered, Retry, RetryPolicy};
 use crate::config::{Config, Devices, Provider, VolumeIdentity};
 use crate::device::{
@@ -16,7 +16,7 @@ use crate::doctor::Doctor;
 use crate::metrics::{Metrics, WatcherTotals};
 use crate::model::{OperationKind, OperationStatus};
 use crate::operation::{self, IdentityPolicy, Observer, Operations, Settings};
-use crate::reconcile::Reconciler;
+use crate::reconcile::{self, Bounds, Reconciler};
 use crate::store::{self, Store};
 
 /// How often the three views are compared where nothing gives a reason to.
@@ -26,7 +26,6 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(60);
 pub(super) struct Parts {
     pub(super) operations: Operations,
     pub(super) metrics: Metrics,
-    pub(super) findings: FindingSource,
     pub(super) reconciler: Arc<Reconciler>,
     cloud: Arc<dyn Cloud>,
     watcher: Watcher,
@@ -63,18 +62,17 @@ impl Parts {
             },
         };
         let operations = Operations::start(parts).await.map_err(failed("operations"))?;
-        let reconciler = Reconciler::new(
-            store.clone(),
-            Arc::clone(&cloud),
+        let reconciler = Reconciler::new(reconcile::Parts {
+            store: store.clone(),
+            cloud: Arc::clone(&cloud),
             feed,
-            operations.clone(),
-            RECONCILE_EVERY,
-        );
-        let source = Arc::clone(&reconciler);
+            operations: operations.clone(),
+            bounds: Bounds::of(config.reconcile),
+            timer: RECONCILE_EVERY,
+        });
         Ok(Self {
             operations,
             metrics,
-            findings: Arc::new(move || source.findings()),
             reconciler,
             cloud,
             watcher,

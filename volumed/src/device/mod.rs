@@ -25,7 +25,7 @@ pub use correlator::{Correlation, Expectation, ForeignReason, correlate};
 pub use disk::{Disk, Inventory, Partition};
 pub use identity::{IdentitySource, KernelIdentities, NotReady, loop_identity_of_file};
 pub use machine::{HeldDisk, KernelMachine, Machine};
-pub use openers::{Exclusivity, Opener, ProbeError, exclusive_probe, openers};
+pub use openers::{Exclusivity, Opener, ProbeError, exclusive_probe, openers, openers_of};
 pub use pin::{Observed, Pin, PinError, open_verified};
 pub use root::{SysRoot, rescan_pci};
 pub use scan::{ScanError, boot_id, scan, scan_with};

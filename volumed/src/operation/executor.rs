@@ -173,20 +173,14 @@ impl Executor {
     }
 
     async fn journal(&self, id: OperationId) -> Result<Vec<JournalLine>, StoreError> {
-        let lines = self
-            .world
-            .store
-            .read(move |conn| store::journal::read(conn, id))
-            .await?;
+        let of = &self.world.store;
+        let lines = of.read(move |conn| store::journal::read(conn, id)).await?;
         Ok(lines.into_iter().map(|record| record.line).collect())
     }
 
     async fn reload(&self, id: OperationId) -> Result<OperationRecord, StoreError> {
-        let found = self
-            .world
-            .store
-            .read(move |conn| store::operations::get(conn, id))
-            .await?;
+        let of = &self.world.store;
+        let found = of.read(move |conn| store::operations::get(conn, id)).await?;
         found.ok_or_else(|| StoreError::Stale(format!("operation {id} has no record")))
     }
 

@@ -5,6 +5,7 @@
 //! that says what to ask the world next. Recovery and normal running are the same code.
 
 mod admission;
+mod adoption;
 mod cloud_call;
 mod conditions;
 mod device_failure;
@@ -28,6 +29,7 @@ mod trouble;
 mod view;
 mod world;
 
+pub use adoption::Adoption;
 pub use error::OperationError;
 pub use observer::{Observer, Unobserved};
 pub use recovery::{Parts, StartError};

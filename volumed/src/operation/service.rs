@@ -233,6 +233,13 @@ impl Operations {
         self.world.conditions.of(volume)
     }
 
+    /// The volume that a name in the cloud says it is of, where that name is one that this installation gives.
+    #[must_use]
+    pub fn named_by_us(&self, name: &str) -> Option<VolumeId> {
+        let id = name.strip_prefix(&format!("vd-{}-", self.world.install_id))?;
+        id.parse().ok()
+    }
+
     /// The VM that this daemon runs in.
     #[must_use]
     pub fn own_vm(&self) -> &str {

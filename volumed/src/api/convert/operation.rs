@@ -56,6 +56,11 @@ fn request(request: Request) -> Value {
         Request::SnapshotRevert { snapshot_id } | Request::SnapshotDelete { snapshot_id } => {
             json!({ "snapshot_id": snapshot_id })
         }
+        Request::Adopt {
+            provider_volume_id,
+            name,
+            ..
+        } => json!({ "provider_volume_id": provider_volume_id, "name": name }),
     }
 }
 
@@ -85,6 +90,7 @@ fn kind(kind: model::OperationKind) -> OperationKind {
         model::OperationKind::SnapshotCreate => OperationKind::SnapshotCreate,
         model::OperationKind::SnapshotRevert => OperationKind::SnapshotRevert,
         model::OperationKind::SnapshotDelete => OperationKind::SnapshotDelete,
+        model::OperationKind::Adopt => OperationKind::Adopt,
     }
 }
 
@@ -100,6 +106,7 @@ pub(in crate::api) fn kind_of(kind: OperationKind) -> model::OperationKind {
         OperationKind::SnapshotCreate => model::OperationKind::SnapshotCreate,
         OperationKind::SnapshotRevert => model::OperationKind::SnapshotRevert,
         OperationKind::SnapshotDelete => model::OperationKind::SnapshotDelete,
+        OperationKind::Adopt => model::OperationKind::Adopt,
     }
 }
 

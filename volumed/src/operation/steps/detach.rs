@@ -33,7 +33,7 @@ impl Step for Reserve {
     }
 
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
-        lease::lapse_expired(&cx.world, &cx.volume).await?;
+        lease::lapse_expired(&cx.world, &cx.volume, lease::DAEMON).await?;
         let id = cx.volume.id;
         let begun = cx.world.store.write(move |tx| {
             lease::require_none(tx, id)?;

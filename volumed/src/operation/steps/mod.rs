@@ -1,5 +1,6 @@
 //! The table of steps of every kind of operation.
 
+mod adopt;
 mod appearance;
 mod attach;
 mod attached;
@@ -52,6 +53,7 @@ pub(super) fn of(kind: OperationKind) -> &'static [&'static dyn Step] {
             &snapshot::CloudDelete,
             &snapshot::RecordDeleted,
         ],
+        OperationKind::Adopt => adopt::STEPS,
     }
 }
 
