@@ -11,6 +11,7 @@ use super::kernel::SETTLE;
 use super::step::{Context, StepError};
 use crate::device::{Correlation, HeldDisk, Inventory};
 use crate::model::{DeviceExpectation, Failure, Identity};
+use crate::store;
 
 /// A disk that has not come by then may have been overlooked by the bus.
 const RESCAN_AFTER: Duration = Duration::from_secs(30);
@@ -75,7 +76,7 @@ impl<'a> DeviceWait<'a> {
                     }
                     let now = Instant::now();
                     if now >= over {
-                        self.note_overdue().await;
+                        self.note_overdue().await?;
                         return Ok(None);
                     }
                     left.min(over - now)
@@ -108,9 +109,21 @@ impl<'a> DeviceWait<'a> {
         })
     }
 
-    /// What is done about a disk that is long in coming: the bus is asked once to look for it, then people are told.
-    async fn note_overdue(&mut self) {
+    /// What is done about a disk that is long in coming: it is said what is waited for, the bus is asked once to look for it,
+    /// then people are told.
+    async fn note_overdue(&mut self) -> Result<(), StepError> {
         let (waited, world) = (self.began.elapsed(), &self.cx.world);
+        let (id, text) = (
+            self.cx.op.id,
+            format!(
+                "a device with {} to appear, which the cloud says is attached",
+                self.expected.identity
+            ),
+        );
+        world
+            .store
+            .write(move |tx| store::operations::set_waiting(tx, id, Some(&text)))
+            .await?;
         let has_bus = matches!(self.expected.identity, Identity::Serial(_));
         if waited >= RESCAN_AFTER && has_bus && !self.rescanned {
             self.rescanned = true;
@@ -126,5 +139,6 @@ impl<'a> DeviceWait<'a> {
             let kind = ConditionKind::DeviceMissing;
             world.conditions.raise(self.cx.volume.id, kind, text, hint);
         }
+        Ok(())
     }
 }
