@@ -49,6 +49,7 @@ fn reconciler(place: &Place, running: &Running) -> Arc<Reconciler> {
         store: running.store.clone(),
         cloud: Arc::clone(&place.cloud),
         feed: running.feed.clone(),
+        machine: Arc::new(volumed::device::KernelMachine::default()),
         operations: running.operations.clone(),
         bounds: Bounds {
             orphan: SignedDuration::ZERO,

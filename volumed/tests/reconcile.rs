@@ -39,6 +39,7 @@ fn reconciler(place: &Place, run: &Running) -> Arc<Reconciler> {
         store: run.store.clone(),
         cloud: Arc::clone(&place.cloud),
         feed: run.feed.clone(),
+        machine: Arc::new(volumed::device::KernelMachine::default()),
         operations: run.operations.clone(),
         bounds: Bounds {
             orphan: seconds(0),

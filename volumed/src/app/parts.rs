@@ -10,7 +10,8 @@ use crate::api::DoctorSource;
 use crate::cloud::{CallObserver, Cloud, CloudStack, LocalCloud, LocalConfig, Metered, Retry, RetryPolicy};
 use crate::config::{Config, Devices, Provider, VolumeIdentity};
 use crate::device::{
-    InventoryFeed, KernelIdentities, KernelMachine, SysRoot, Watcher, WatcherConfig, WatcherStats, boot_id,
+    InventoryFeed, KernelIdentities, KernelMachine, Machine, SysRoot, Watcher, WatcherConfig, WatcherStats,
+    boot_id,
 };
 use crate::doctor::Doctor;
 use crate::metrics::{Metrics, WatcherTotals};
@@ -48,11 +49,12 @@ impl Parts {
         let (watcher, feed) = blocking("device watcher", || Watcher::start(watching)).await?;
         let metrics = metrics_of(feed.clone());
         let cloud = layered(open_cloud(config).await?, &metrics);
+        let machine: Arc<dyn Machine> = Arc::new(KernelMachine::default());
         let parts = operation::Parts {
             store: store.clone(),
             cloud: Arc::clone(&cloud),
             feed: feed.clone(),
-            machine: Arc::new(KernelMachine::default()),
+            machine: Arc::clone(&machine),
             observer: Arc::new(Counted(metrics.clone())),
             settings: Settings {
                 concurrency: config.operations.concurrency,
@@ -66,6 +68,7 @@ impl Parts {
             store: store.clone(),
             cloud: Arc::clone(&cloud),
             feed,
+            machine,
             operations: operations.clone(),
             bounds: Bounds::of(config.reconcile),
             timer: RECONCILE_EVERY,

@@ -29,6 +29,14 @@ pub trait Machine: Send + Sync + 'static {
     /// Where the processes cannot be listed.
     fn openers(&self, disk: &Disk) -> io::Result<Vec<Opener>>;
 
+    /// Who has each of the disks open, as [`openers_of`](super::openers_of).
+    ///
+    /// # Errors
+    /// As [`openers`](Self::openers).
+    fn openers_of(&self, disks: &[&Disk]) -> io::Result<Vec<Vec<Opener>>> {
+        disks.iter().map(|disk| self.openers(disk)).collect()
+    }
+
     /// Whether anybody claims the disk, as [`exclusive_probe`](super::exclusive_probe).
     ///
     /// # Errors
@@ -93,6 +101,10 @@ impl Machine for KernelMachine {
 
     fn openers(&self, disk: &Disk) -> io::Result<Vec<Opener>> {
         openers::openers(&self.root, disk)
+    }
+
+    fn openers_of(&self, disks: &[&Disk]) -> io::Result<Vec<Vec<Opener>>> {
+        openers::openers_of(&self.root, disks)
     }
 
     fn exclusive_probe(&self, disk: &Disk) -> Result<Exclusivity, ProbeError> {

@@ -44,7 +44,12 @@ impl Reconciler {
         let used_by = match disk {
             Some(disk) => {
                 let plug_in = (id, disk.diskseq);
-                let seen = users::look(&self.of.feed.latest(), HashMap::from([(id, disk)])).await;
+                let seen = users::look(
+                    &self.of.machine,
+                    &self.of.feed.latest(),
+                    HashMap::from([(id, disk)]),
+                )
+                .await;
                 seen.and_then(|mut seen| seen.remove(&plug_in))
             }
             None => None,

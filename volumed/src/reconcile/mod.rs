@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use volume_client::types::{Finding, FindingRepair, PlannedRepair, ReconcileReport, RepairStatus};
 
 use crate::cloud::Cloud;
-use crate::device::InventoryFeed;
+use crate::device::{InventoryFeed, Machine};
 use crate::model::{EventKind, FindingId, Request};
 use crate::operation::{OperationError, Operations, Submission};
 use crate::store::{self, Asker, IgnoredRecord, Store, StoreError};
@@ -49,6 +49,8 @@ pub struct Parts {
     pub cloud: Arc<dyn Cloud>,
     /// What the watcher publishes of the kernel.
     pub feed: InventoryFeed,
+    /// The machine whose disks they are.
+    pub machine: Arc<dyn Machine>,
     /// The door to every change.
     pub operations: Operations,
     /// How long something must stand before it is shown.
@@ -81,8 +83,8 @@ impl Reconciler {
     pub fn new(of: Parts) -> Arc<Self> {
         let every = Duration::try_from(of.bounds.uses_every).unwrap_or_default();
         Arc::new(Self {
+            users: Users::new(Arc::clone(&of.machine), every),
             of,
-            users: Users::new(every),
             standing: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         })

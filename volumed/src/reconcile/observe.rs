@@ -3,8 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::plan::{CloudView, KernelView, Stranger, Views, VolumeViews};
 use super::strays::{Known, strays};
 use super::users::Users;

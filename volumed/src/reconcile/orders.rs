@@ -1,6 +1,5 @@
 //! What people order about findings: mend it, pass it over, heed it again.
 
-use jiff::Timestamp;
 use volume_client::types::{Finding, FindingRepair};
 
 use super::Reconciler;

@@ -108,7 +108,11 @@ impl Standing {
                 });
             }
             // The pause begins when the repair has ended.
-            if let Some(tried) = stood.tried.as_mut().filter(|_| undecided.is_about(&stood.disagreement)) {
+            if let Some(tried) = stood
+                .tried
+                .as_mut()
+                .filter(|_| undecided.is_about(&stood.disagreement))
+            {
                 tried.at = now;
             }
             stays
@@ -166,7 +170,10 @@ impl Standing {
             match stood.tried {
                 Some(tried) if now < tried.rested_at() => {
                     let again = tried.rested_at().strftime("%H:%M:%S UTC");
-                    Plan::Waits(format!("it was tried at {}, and is tried again at {again}", tried.at))
+                    Plan::Waits(format!(
+                        "it was tried at {}, and is tried again at {again}",
+                        tried.at
+                    ))
                 }
                 _ => Plan::Due,
             }

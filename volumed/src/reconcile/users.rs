@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use crate::device::{Disk, Inventory, SysRoot, Usage, openers_of};
+use crate::device::{Disk, Inventory, Machine};
 use crate::model::VolumeId;
 
 /// The users of each disk, by the number of its plug-in; one text per use.
@@ -14,13 +15,15 @@ type ByPlugIn = BTreeMap<(VolumeId, Option<u64>), Vec<String>>;
 
 /// What was seen at the latest look, and when that was.
 pub(super) struct Users {
+    machine: Arc<dyn Machine>,
     every: Duration,
     latest: Mutex<Option<(Instant, Arc<ByPlugIn>)>>,
 }
 
 impl Users {
-    pub(super) fn new(every: Duration) -> Self {
+    pub(super) fn new(machine: Arc<dyn Machine>, every: Duration) -> Self {
         Self {
+            machine,
             every,
             latest: Mutex::default(),
         }
@@ -41,39 +44,49 @@ impl Users {
             tracing::trace!(age = ?at.elapsed(), "who uses the devices was seen lately");
             return seen;
         }
-        let seen = Arc::new(look(inventory, disks).await.unwrap_or_default());
+        let seen = Arc::new(look(&self.machine, inventory, disks).await.unwrap_or_default());
         *self.latest.lock() = Some((Instant::now(), Arc::clone(&seen)));
         seen
     }
 }
 
 /// Who uses these disks now; `None` where that cannot be told.
-pub(super) async fn look(inventory: &Arc<Inventory>, disks: HashMap<VolumeId, Disk>) -> Option<ByPlugIn> {
-    let inventory = Arc::clone(inventory);
-    let seen = tokio::task::spawn_blocking(move || {
-        let root = SysRoot::default();
-        let usage = Usage::collect(&root, &inventory)
-            .map_err(|error| tracing::warn!(%error, "not known who uses the devices"))
-            .ok()?;
-        let (volumes, disks): (Vec<_>, Vec<_>) = disks.into_iter().unzip();
-        let openers = openers_of(&root, &disks.iter().collect::<Vec<_>>())
-            .map_err(|error| tracing::warn!(%error, "not known who has the devices open"))
-            .ok()?;
-        let described = volumes
-            .iter()
-            .zip(disks.iter().zip(openers))
-            .map(|(volume, (disk, openers))| {
-                let node = disk.node.display();
-                let mut texts: Vec<_> = usage
-                    .of(disk.devnum)
-                    .iter()
-                    .map(|one| format!("{node} is {one}"))
-                    .collect();
-                let open = |o: crate::device::Opener| format!("{node} is open in {} (pid {})", o.comm, o.pid);
-                texts.extend(openers.into_iter().map(open));
-                ((*volume, disk.diskseq), texts)
-            });
-        Some(described.collect())
-    });
+pub(super) async fn look(
+    machine: &Arc<dyn Machine>,
+    inventory: &Arc<Inventory>,
+    disks: HashMap<VolumeId, Disk>,
+) -> Option<ByPlugIn> {
+    let (machine, inventory) = (Arc::clone(machine), Arc::clone(inventory));
+    if machine.answers_at_once() {
+        return seen_by(&*machine, &inventory, disks);
+    }
+    let seen = tokio::task::spawn_blocking(move || seen_by(&*machine, &inventory, disks));
     seen.await.ok().flatten()
+}
+
+fn seen_by(machine: &dyn Machine, inventory: &Inventory, disks: HashMap<VolumeId, Disk>) -> Option<ByPlugIn> {
+    let usage = machine
+        .usage(inventory)
+        .map_err(|error| tracing::warn!(%error, "not known who uses the devices"))
+        .ok()?;
+    let (volumes, disks): (Vec<_>, Vec<_>) = disks.into_iter().unzip();
+    let openers = machine
+        .openers_of(&disks.iter().collect::<Vec<_>>())
+        .map_err(|error| tracing::warn!(%error, "not known who has the devices open"))
+        .ok()?;
+    let described = volumes
+        .iter()
+        .zip(disks.iter().zip(openers))
+        .map(|(volume, (disk, openers))| {
+            let node = disk.node.display();
+            let mut texts: Vec<_> = usage
+                .of(disk.devnum)
+                .iter()
+                .map(|one| format!("{node} is {one}"))
+                .collect();
+            let open = |o: crate::device::Opener| format!("{node} is open in {} (pid {})", o.comm, o.pid);
+            texts.extend(openers.into_iter().map(open));
+            ((*volume, disk.diskseq), texts)
+        });
+    Some(described.collect())
 }

@@ -124,6 +124,7 @@ impl SimVolume {
             attached_to: self.attached.clone(),
             attachment_mark: self.attached.as_ref().map(|_| self.mark.to_string()),
             identity: Some(Identity::Serial(self.serial.clone())),
+            is_root: false,
         }
     }
 }

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
-use volumed::device::{InventoryFeed, WatcherStats};
+use volumed::device::{InventoryFeed, Machine, WatcherStats};
 use volumed::operation::{Operations, Parts, Settings, Unobserved};
-use volumed::reconcile::Reconciler;
+use volumed::reconcile::{self, Bounds, Reconciler};
 use volumed::store::{self, Store};
 
 use crate::cloud::SimCloud;
@@ -36,11 +37,12 @@ impl Daemon {
         };
         let feed = InventoryFeed::new(inventories, Arc::new(scanner));
         let cloud = Arc::new(SimCloud(world.clone()));
+        let machine: Arc<dyn Machine> = Arc::new(SimMachine(world.clone()));
         let parts = Parts {
             store: store.clone(),
             cloud: cloud.clone(),
             feed: feed.clone(),
-            machine: Arc::new(SimMachine(world.clone())),
+            machine: Arc::clone(&machine),
             observer: Arc::new(Unobserved),
             settings: Settings {
                 attach_timeout: Duration::from_secs(40),
@@ -50,7 +52,20 @@ impl Daemon {
         };
         let operations = Operations::start(parts).await.unwrap();
         let timer = Duration::from_secs(30);
-        let reconciler = Reconciler::new(store.clone(), cloud, feed, operations.clone(), timer);
+        let reconciler = Reconciler::new(reconcile::Parts {
+            store: store.clone(),
+            cloud,
+            feed,
+            machine,
+            operations: operations.clone(),
+            bounds: Bounds {
+                orphan: SignedDuration::from_secs(60),
+                stuck: SignedDuration::from_secs(60),
+                uses: SignedDuration::from_secs(70),
+                uses_every: SignedDuration::from_secs(30),
+            },
+            timer,
+        });
         let (recovering, reconciling) = (operations.clone(), Arc::clone(&reconciler));
         tokio::spawn(async move {
             recovering.recover().await.unwrap();

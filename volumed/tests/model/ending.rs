@@ -51,7 +51,7 @@ pub(crate) async fn come_to_rest(daemon: &Daemon, world: &World, clients: &mut C
 }
 
 async fn agree(daemon: &Daemon, world: &World) {
-    let findings = daemon.reconciler.findings();
+    let findings = daemon.reconciler.findings().await.unwrap();
     let records = volumes(daemon).await;
     let mappings = daemon.store.read(store::mappings::all_live).await.unwrap();
     let mut violations = Vec::new();

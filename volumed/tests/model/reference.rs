@@ -42,7 +42,8 @@ pub(crate) fn answer(request: &Request, at: &Seen, now: jiff::Timestamp) -> Resu
     let snapshot = |id| at.snapshots.iter().any(|s| s.id == id);
     let or = |is_so: bool, code| if is_so { Ok(()) } else { Err(code) };
     match request {
-        Request::Create { .. } => Ok(()),
+        // No history adopts yet.
+        Request::Create { .. } | Request::Adopt { .. } => Ok(()),
         Request::Attach { .. } => or(!attached, E::AlreadyAttached),
         Request::Correlate {} => or(attached, E::NotAttached),
         Request::Detach {} if !attached => Err(E::NotAttached),
