@@ -134,6 +134,7 @@ pub(in crate::api) fn status_of(status: OperationStatus) -> model::OperationStat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ErrorCode, Failure, OperationId, VolumeId};
 
     #[test]
     fn every_kind_status_and_step_reads_the_same_on_both_sides() {
@@ -164,12 +165,6 @@ mod tests {
         assert_eq!(request(attach), json!({ "vm_id": "vm" }));
         assert_eq!(request(Request::Delete { confirm_name: None }), json!({}));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{ErrorCode, Failure, OperationId, VolumeId};
 
     #[test]
     fn a_cancelled_operation_is_no_defect_of_ours() {
