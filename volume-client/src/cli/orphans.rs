@@ -123,7 +123,7 @@ impl Session {
         }
         let started = self.client.repair_finding(id).await?;
         match started.operation {
-            Some(operation) => self.finish(operation, wait, |done| ended(done)).await,
+            Some(operation) => self.finish(operation, wait, ended).await,
             None => self.out.show(&started, |started| plain(&started.message)),
         }
     }
