@@ -89,7 +89,8 @@ CREATE TABLE unproven_volumes (
 CREATE TABLE operations (
     id               TEXT PRIMARY KEY,
     kind             TEXT NOT NULL CHECK (kind IN ('create', 'attach', 'detach', 'delete', 'resize', 'correlate',
-                                                   'snapshot_create', 'snapshot_revert', 'snapshot_delete')),
+                                                   'snapshot_create', 'snapshot_revert', 'snapshot_delete',
+                                                   'adopt')),
     status           TEXT NOT NULL CHECK (status IN ('pending', 'running', 'completed', 'failed', 'cancelled')),
     volume_id        TEXT NOT NULL REFERENCES volumes (id),
     vm_id            TEXT,
@@ -139,7 +140,7 @@ CREATE INDEX cloud_call_by_operation ON cloud_calls (operation_id, step);
 CREATE TABLE idempotency_keys (
     key          TEXT PRIMARY KEY,
     request_hash TEXT NOT NULL,
-    resource     TEXT NOT NULL CHECK (resource IN ('operation', 'lease')),
+    resource     TEXT NOT NULL CHECK (resource IN ('operation', 'lease', 'finding')),
     resource_id  TEXT NOT NULL,
     created_at   TEXT NOT NULL
 ) STRICT;
@@ -173,6 +174,16 @@ CREATE TABLE leases (
 ) STRICT;
 CREATE UNIQUE INDEX lease_live_writer ON leases (volume_id) WHERE released_at IS NULL AND access = 'write';
 CREATE INDEX lease_live ON leases (volume_id) WHERE released_at IS NULL;
+
+-- The findings that somebody wants passed over. An id follows from what a finding says and what it is about.
+CREATE TABLE ignored_findings (
+    id    TEXT PRIMARY KEY,
+    kind  TEXT NOT NULL,
+    about TEXT NOT NULL,                       -- for people: what it is about
+    actor TEXT NOT NULL,
+    why   TEXT NOT NULL,
+    at    TEXT NOT NULL
+) STRICT;
 
 -- What changed, in order, in the same transaction as the change.
 CREATE TABLE events (

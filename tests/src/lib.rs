@@ -26,6 +26,7 @@ mod mount;
 pub mod power_cuts;
 mod privilege;
 mod raw;
+pub mod recovery_bench;
 mod refusal;
 pub mod swap_attack;
 mod tool;

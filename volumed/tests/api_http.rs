@@ -15,16 +15,18 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use support::{Place, Running, VM};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use volume_client::types::{CheckArea, CheckStatus, DoctorReport};
 use volumed::api::{self, Api, DoctorSource, openapi};
+use volumed::cloud::{Call, NewVolume};
 use volumed::doctor::Doctor;
 use volumed::metrics::Metrics;
 use volumed::model::{Bytes, VolumeId};
+use volumed::reconcile::{self, Bounds, Reconciler};
 use volumed::store::StoreError;
 use volumed::store::volumes::{NewRow, insert};
 
@@ -41,12 +43,30 @@ fn examiner(place: &Place, running: &Running) -> DoctorSource {
     })
 }
 
+/// Compares the views as the daemon does, but only when it is asked to, and without giving anything time.
+fn reconciler(place: &Place, running: &Running) -> Arc<Reconciler> {
+    Reconciler::new(reconcile::Parts {
+        store: running.store.clone(),
+        cloud: Arc::clone(&place.cloud),
+        feed: running.feed.clone(),
+        machine: Arc::new(volumed::device::KernelMachine::default()),
+        operations: running.operations.clone(),
+        bounds: Bounds {
+            orphan: SignedDuration::ZERO,
+            stuck: SignedDuration::ZERO,
+            uses: SignedDuration::ZERO,
+            uses_every: SignedDuration::ZERO,
+        },
+        timer: Duration::from_secs(3600),
+    })
+}
+
 /// A daemon's API without a socket.
 struct Daemon {
     router: Router,
     running: Running,
     stopping: CancellationToken,
-    _place: Place,
+    place: Place,
 }
 
 impl Daemon {
@@ -58,7 +78,7 @@ impl Daemon {
             store: running.store.clone(),
             operations: running.operations.clone(),
             metrics: Metrics::new(),
-            findings: Arc::new(Vec::new),
+            reconciler: reconciler(&place, &running),
             doctor: examiner(&place, &running),
             stopping: stopping.clone(),
             started_at: Timestamp::now(),
@@ -67,7 +87,7 @@ impl Daemon {
             router: api::router(api, Bytes::MIB),
             running,
             stopping,
-            _place: place,
+            place,
         })
     }
 
@@ -612,4 +632,236 @@ async fn an_examination_covers_every_area_and_changes_nothing() {
     }
     let (_, after) = daemon.ask("GET", "/api/v1/status", None, Value::Null).await;
     assert_eq!(before["counts"], after["counts"]);
+}
+
+/// A volume that somebody made and attached here without the daemon; its id in the cloud.
+async fn stray(daemon: &Daemon) -> String {
+    let call = || Call {
+        id: uuid::Uuid::new_v4().to_string(),
+    };
+    let spec = NewVolume {
+        name: "theirs".into(),
+        size: Bytes::MIB,
+    };
+    let cloud = &daemon.place.cloud;
+    let made = cloud.create_volume(&call(), &spec).await.unwrap();
+    cloud.attach(&call(), &made.provider_ref, VM).await.unwrap();
+    made.provider_ref
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn findings_are_shown_passed_over_and_mended_over_http() {
+    let Some(daemon) = Daemon::start().await else {
+        return;
+    };
+    let theirs = stray(&daemon).await;
+    assert_eq!(daemon.get("/api/v1/findings").await["items"], json!([]));
+    let (status, report) = daemon
+        .ask("POST", "/api/v1/reconcile", None, json!({ "dry_run": true }))
+        .await;
+    assert_eq!(status, StatusCode::OK, "{report}");
+    assert_eq!(
+        (&report["dry_run"], &report["cloud_answered"], &report["repairs"]),
+        (&json!(true), &json!(true), &json!([]))
+    );
+    let findings = daemon.get("/api/v1/findings").await;
+    let finding = &findings["items"][0];
+    assert_eq!(
+        (
+            &finding["type"],
+            &finding["provider_volume_id"],
+            &finding["proposal"]
+        ),
+        (&json!("attached_unknown"), &json!(theirs), &json!("adopt"))
+    );
+    let address = format!("/api/v1/findings/{}", finding["id"].as_str().unwrap());
+    assert_eq!(&daemon.get(&address).await, finding);
+
+    let refused = daemon
+        .refused("POST", &format!("{address}/repair"), json!({}), "person_needed")
+        .await;
+    assert!(
+        refused["hint"].as_str().unwrap().contains("orphans adopt"),
+        "{refused}"
+    );
+    let ignore = format!("{address}/ignore");
+    for why in ["", " ", &"x".repeat(501)] {
+        daemon
+            .refused("POST", &ignore, json!({ "why": why }), "invalid_request")
+            .await;
+    }
+    for _ in 0..2 {
+        let (status, marked) = daemon
+            .ask(
+                "POST",
+                &ignore,
+                Some("ignored once"),
+                json!({ "why": "a test disk" }),
+            )
+            .await;
+        assert_eq!(status, StatusCode::OK, "{marked}");
+        assert_eq!(marked["ignored"]["why"], "a test disk");
+    }
+    let listed = daemon.get("/api/v1/findings").await;
+    assert_eq!(listed["items"][0]["ignored"]["why"], "a test disk");
+    for _ in 0..2 {
+        let (status, _) = daemon.ask("DELETE", &ignore, None, Value::Null).await;
+        assert_eq!(status, StatusCode::NO_CONTENT);
+    }
+    let (status, _) = daemon
+        .ask("DELETE", &ignore, Some("ignored once"), Value::Null)
+        .await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "the key is another's");
+    daemon
+        .refused(
+            "GET",
+            "/api/v1/findings/000000000000",
+            Value::Null,
+            "finding_not_found",
+        )
+        .await;
+    daemon
+        .refused(
+            "GET",
+            "/api/v1/findings/..%2fetc",
+            Value::Null,
+            "finding_not_found",
+        )
+        .await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_of_the_cloud_is_adopted_explained_and_audited_over_http() {
+    let Some(daemon) = Daemon::start().await else {
+        return;
+    };
+    let theirs = stray(&daemon).await;
+    let adopt = "/api/v1/volumes/adopt?wait=60";
+    let body = |of: &str, name: &str| json!({ "provider_volume_id": of, "name": name });
+    daemon
+        .refused("POST", adopt, body(&theirs, "a/b"), "invalid_request")
+        .await;
+    let unknown = uuid::Uuid::new_v4().to_string();
+    daemon
+        .refused("POST", adopt, body(&unknown, "x"), "provider_volume_not_found")
+        .await;
+    daemon
+        .refused("POST", adopt, body("../../etc", "x"), "provider_volume_not_found")
+        .await;
+    let operation = daemon.done("POST", adopt, body(&theirs, "adopted")).await;
+    assert_eq!(
+        (&operation["type"], &operation["request"]),
+        (&json!("adopt"), &body(&theirs, "adopted"))
+    );
+    assert!(operation["response"]["device_path"].is_string(), "{operation}");
+    daemon
+        .refused("POST", adopt, body(&theirs, "again"), "already_recorded")
+        .await;
+
+    let id = operation["volume_id"].as_str().unwrap();
+    let explained = daemon.get(&format!("/api/v1/volumes/{id}/explain")).await;
+    assert_eq!(
+        (
+            &explained["volume"]["id"],
+            &explained["cloud"],
+            &explained["used_by"]
+        ),
+        (&json!(id), &json!("attached here"), &json!([]))
+    );
+    assert!(
+        explained["record"]
+            .as_str()
+            .unwrap()
+            .starts_with("in_use, bound to /dev/")
+    );
+    assert!(explained["kernel"].as_str().unwrap().ends_with("as bound"));
+    assert!(
+        explained["next"].as_str().unwrap().starts_with("nothing: "),
+        "{explained}"
+    );
+    assert_eq!(explained["operation"]["id"], operation["id"]);
+    assert!(explained["operation"]["steps"].as_array().unwrap().len() >= 12);
+    let missing = format!("/api/v1/volumes/{}/explain", VolumeId::new());
+    daemon
+        .refused("GET", &missing, Value::Null, "volume_not_found")
+        .await;
+
+    let other = daemon.create("other").await;
+    let audit = daemon.get(&format!("/api/v1/audit?volume_id={id}")).await;
+    let actions: Vec<_> = audit["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(actions, ["bind", "adopt"], "newest first");
+    assert_eq!(audit["items"][1]["operation_id"], operation["id"]);
+    let first = daemon.get("/api/v1/audit?limit=1").await;
+    assert_eq!(first["items"][0]["volume_id"], other);
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let second = daemon
+        .get(&format!("/api/v1/audit?limit=1&cursor={cursor}"))
+        .await;
+    assert_eq!(second["items"][0]["action"], "bind");
+    daemon
+        .refused("GET", "/api/v1/audit?cursor=x", Value::Null, "invalid_request")
+        .await;
+    daemon
+        .done("POST", &format!("/api/v1/volumes/{id}/detach?wait=60"), json!({}))
+        .await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_somebody_attached_is_taken_over_by_mending_its_finding() {
+    let Some(daemon) = Daemon::start().await else {
+        return;
+    };
+    let id = daemon.create("disk").await;
+    let of = daemon.get(&format!("/api/v1/volumes/{id}")).await["provider_volume_id"].clone();
+    let call = Call {
+        id: uuid::Uuid::new_v4().to_string(),
+    };
+    let cloud = &daemon.place.cloud;
+    cloud.attach(&call, of.as_str().unwrap(), VM).await.unwrap();
+    let look = async || daemon.ask("POST", "/api/v1/reconcile", None, json!({})).await.1;
+    let report = look().await;
+    let finding = &report["findings"][0];
+    assert_eq!(
+        (&finding["type"], &finding["volume_id"], &finding["proposal"]),
+        (&json!("attached_unknown"), &json!(id), &json!("attach")),
+        "{report}"
+    );
+    let repair = format!(
+        "/api/v1/findings/{}/repair?wait=60",
+        finding["id"].as_str().unwrap()
+    );
+    // Not shown before it has stood for a moment.
+    let asked = async || daemon.ask("POST", &repair, Some("mend once"), json!({})).await;
+    let (status, started) = tokio::time::timeout(Duration::from_secs(30), async {
+        loop {
+            match asked().await {
+                (StatusCode::NOT_FOUND, _) => tokio::time::sleep(Duration::from_millis(100)).await,
+                answer => return answer,
+            }
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(status, StatusCode::ACCEPTED, "{started}");
+    assert_eq!(
+        (&started["repair"], &started["operation"]["status"]),
+        (&json!("attach"), &json!("completed"))
+    );
+    look().await;
+    assert_eq!(daemon.get("/api/v1/findings").await["items"], json!([]));
+    // The finding is gone, and the same key still leads to what was done about it.
+    let (status, again) = asked().await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{again}");
+    assert_eq!(again["operation"]["id"], started["operation"]["id"]);
+    daemon
+        .done("POST", &format!("/api/v1/volumes/{id}/detach?wait=60"), json!({}))
+        .await;
+    daemon.stop().await;
 }

@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
-use support::{Place, Running, attach};
+use support::{Place, Running, VM, attach};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use volumed::device::{Watcher, WatcherConfig};
+use volumed::cloud::{Call, NewVolume};
+use volumed::device::{KernelMachine, Watcher, WatcherConfig};
 use volumed::model::{
-    OperationId, OperationKind, OperationStatus, Request, SnapshotId, SnapshotState, StepState, VolumeId,
-    VolumeState,
+    Bytes, OperationId, OperationKind, OperationStatus, Request, SnapshotId, SnapshotState, StepState,
+    VolumeId, VolumeState,
 };
 use volumed::operation::{Observer, Operations, Parts, Settings};
 use volumed::store::{self, Store, StoreError};
@@ -61,6 +62,7 @@ impl Daemon {
                 store: store.clone(),
                 cloud: Arc::clone(&place.cloud),
                 feed: feed.clone(),
+                machine: Arc::new(KernelMachine::default()),
                 observer: Arc::new(seen.clone()),
                 settings: Settings::default(),
             };
@@ -146,7 +148,28 @@ struct Case {
     request: Request,
 }
 
-async fn prepare(run: &Running, kind: OperationKind) -> Case {
+async fn prepare(place: &Place, run: &Running, kind: OperationKind) -> Case {
+    if kind == OperationKind::Adopt {
+        let call = || Call {
+            id: uuid::Uuid::new_v4().to_string(),
+        };
+        let spec = NewVolume {
+            name: format!("theirs {}", call().id),
+            size: Bytes(MIB),
+        };
+        let made = place.cloud.create_volume(&call(), &spec).await.unwrap();
+        place.cloud.attach(&call(), &made.provider_ref, VM).await.unwrap();
+        let request = Request::Adopt {
+            provider_volume_id: made.provider_ref,
+            name: "adopted".into(),
+            size_bytes: MIB,
+            attached: true,
+        };
+        return Case {
+            volume: None,
+            request,
+        };
+    }
     if kind == OperationKind::Create {
         let request = Request::Create {
             name: "new".into(),
@@ -165,7 +188,7 @@ async fn prepare(run: &Running, kind: OperationKind) -> Case {
         name: "then".into(),
     };
     let request = match kind {
-        OperationKind::Create => unreachable!(),
+        OperationKind::Create | OperationKind::Adopt => unreachable!(),
         OperationKind::Attach => attach(),
         OperationKind::Detach | OperationKind::Correlate | OperationKind::Resize => {
             run.attach(id).await;
@@ -237,7 +260,9 @@ async fn agree(place: &Place, run: &Running, id: VolumeId, what: &str) {
         .await
         .unwrap()
         .into_iter()
-        .filter(|v| v.name.ends_with(&id.to_string()))
+        .filter(|v| {
+            v.name.ends_with(&id.to_string()) || Some(&v.provider_ref) == volume.provider_ref.as_ref()
+        })
         .collect();
     if volume.state == VolumeState::Deleted {
         assert_eq!(named, [], "{what}");
@@ -363,7 +388,7 @@ fn cuts(steps: usize, kind: OperationKind) -> Vec<Cut> {
         }
         if matches!(
             kind,
-            OperationKind::Attach | OperationKind::Detach | OperationKind::Resize
+            OperationKind::Attach | OperationKind::Detach | OperationKind::Resize | OperationKind::Adopt
         ) {
             add(Then::Reboot);
         }
@@ -375,7 +400,7 @@ fn every_prefix_ends(kind: OperationKind) {
     let Some(place) = Place::new() else { return };
     let mut daemon = Daemon::start(&place);
     let steps: Vec<String> = daemon.do_now(async {
-        let case = prepare(&daemon.run, kind).await;
+        let case = prepare(&place, &daemon.run, kind).await;
         let op = daemon.run.done(case.volume, case.request).await;
         let lines = journal(&daemon.run, op.id).await;
         lines
@@ -387,7 +412,7 @@ fn every_prefix_ends(kind: OperationKind) {
     let mut before = None;
     for cut in cuts(steps.len(), kind) {
         let what = format!("{kind} {cut:?}");
-        let case = daemon.do_now(prepare(&daemon.run, kind));
+        let case = daemon.do_now(prepare(&place, &daemon.run, kind));
         let (volume, id) = cut_off(&place, daemon, case, &steps, cut);
         before_the_next_start(&place, volume, id, &steps, cut);
         daemon = Daemon::start(&place);
@@ -398,7 +423,9 @@ fn every_prefix_ends(kind: OperationKind) {
             }
             _ => assert_eq!(ended.status, OperationStatus::Completed, "{what}: {ended:?}"),
         }
-        if matches!(kind, OperationKind::Attach) && ended.status == OperationStatus::Completed {
+        if matches!(kind, OperationKind::Attach | OperationKind::Adopt)
+            && ended.status == OperationStatus::Completed
+        {
             assert!(
                 ended.response.as_ref().unwrap()["device_path"].is_string(),
                 "{what}: {ended:?}"
@@ -470,4 +497,9 @@ fn snapshot_revert_ends_from_every_line() {
 #[test]
 fn snapshot_delete_ends_from_every_line() {
     every_prefix_ends(OperationKind::SnapshotDelete);
+}
+
+#[test]
+fn adopt_ends_from_every_line() {
+    every_prefix_ends(OperationKind::Adopt);
 }

@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub account: Uuid,
     /// The size of the volume in bytes.
     pub size: u64,
-    /// `Creating`, `BackedUp` or `Error`.
+    /// `Allocated`, `Creating`, `BackedUp` or `Error`.
     pub state: &'static str,
     /// When it was asked for.
     pub created: Timestamp,
@@ -41,7 +41,8 @@ pub struct Snapshot {
 #[derive(Debug, Default)]
 pub(super) struct Volumes {
     now: BTreeMap<Uuid, Volume>,
-    before: BTreeMap<Uuid, Volume>,
+    /// The row that was changed last, as it was: `None` where it was not there.
+    last: Option<(Uuid, Option<Volume>)>,
 }
 
 /// The whole of it.
@@ -76,18 +77,22 @@ impl Volumes {
     }
 
     pub(super) fn before(&self) -> impl Iterator<Item = &Volume> {
-        self.before.values()
+        self.now.values().filter_map(|volume| match &self.last {
+            Some((id, before)) if *id == volume.id => before.as_ref(),
+            _ => Some(volume),
+        })
     }
 
     pub(super) fn insert(&mut self, volume: Volume) {
-        self.before.clone_from(&self.now);
-        self.now.insert(volume.id, volume);
+        let id = volume.id;
+        self.last = Some((id, self.now.insert(id, volume)));
     }
 
-    /// A row to change; all of them are remembered as they were.
+    /// A row to change; it is remembered as it was.
     pub(super) fn edit(&mut self, id: Uuid) -> Result<&mut Volume, Refusal> {
-        self.before.clone_from(&self.now);
-        self.now.get_mut(&id).ok_or_else(|| no_volume(id))
+        let row = self.now.get_mut(&id).ok_or_else(|| no_volume(id))?;
+        self.last = Some((id, Some(row.clone())));
+        Ok(row)
     }
 
     pub(super) fn attached_to(&self, vm: Uuid) -> impl Iterator<Item = &Volume> {

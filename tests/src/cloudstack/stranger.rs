@@ -74,6 +74,26 @@ impl Stranger {
         id
     }
 
+    /// Makes a volume of so many GiB under a name of the stranger's, and returns its id.
+    ///
+    /// # Errors
+    /// What the server or the job says.
+    ///
+    /// # Panics
+    /// Where the answer names no volume.
+    pub async fn create(&self, name: &str, gib: u64) -> Result<Uuid, Refusal> {
+        let places = &self.cloud.places;
+        let params = [
+            ("name", name.to_owned()),
+            ("size", gib.to_string()),
+            ("zoneid", places.zone.to_string()),
+            ("diskofferingid", places.custom_offering.to_string()),
+        ];
+        let made = self.run("createVolume", &params).await?;
+        let id = made["volume"]["id"].as_str().and_then(|text| text.parse().ok());
+        Ok(id.expect("the job's result is the volume"))
+    }
+
     /// Attaches a volume to a VM.
     ///
     /// # Errors
@@ -202,6 +222,31 @@ impl Stranger {
             assert!(began.elapsed() < PATIENCE, "a stranger's job did not end");
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Volumes of these names that were never attached, made at once; their ids in the order of the names.
+    pub fn create_many(&self, names: impl Iterator<Item = String>, size: u64) -> Vec<Uuid> {
+        let mut state = self.cloud.state();
+        let (account, created) = (state.users[0].account, self.cloud.clock.now());
+        let offering = Some(self.cloud.places.custom_offering);
+        let make = |name| {
+            let id = Uuid::new_v4();
+            state.volumes.insert(Volume {
+                id,
+                name,
+                account,
+                is_root: false,
+                state: VolumeState::Allocated,
+                offering,
+                size,
+                attachment: None,
+                created,
+                tags: [].into(),
+                removed: false,
+            });
+            id
+        };
+        names.map(make).collect()
     }
 
     /// Does what the server does by itself once a day: expunges what stuck in `Destroy` or `Expunging`.

@@ -14,12 +14,19 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use volume_client::types::OperationKind;
 
 use crate::Chance;
 
 pub use scenario::{Scenario, Way};
-pub use strike::{Arm, Learned, Matrix};
+pub use strike::{Arm, CLOUD_FAULTS, Learned, Matrix};
 
 /// What a run of the matrix came to.
 #[derive(Debug, Default, Clone)]
@@ -28,6 +35,8 @@ pub struct Figures {
     pub kills: u64,
     /// Failures of the database.
     pub store_faults: u64,
+    /// Faults of the cloud with no death.
+    pub cloud_faults: u64,
     /// Strikes that found nothing to strike: the operation took another way that time.
     pub missed: u64,
     /// How often an operation ended in each way.
@@ -41,6 +50,7 @@ impl Figures {
     pub fn add(&mut self, other: Figures) {
         self.kills += other.kills;
         self.store_faults += other.store_faults;
+        self.cloud_faults += other.cloud_faults;
         self.missed += other.missed;
         for (end, times) in other.ends {
             *self.ends.entry(end).or_default() += times;
@@ -54,9 +64,10 @@ impl fmt::Display for Figures {
         let ends: Vec<_> = self.ends.iter().map(|(end, n)| format!("{n} {end}")).collect();
         write!(
             f,
-            "{} kills, {} failures of the database, {} strikes that met nothing; {}; {} violations",
+            "{} kills, {} failures of the database, {} faults of the cloud, {} strikes that met nothing; {}; {} violations",
             self.kills,
             self.store_faults,
+            self.cloud_faults,
             self.missed,
             ends.join(", "),
             self.violations.len()
@@ -75,10 +86,12 @@ pub struct Plan {
     pub only: Option<String>,
 }
 
-/// Learns the points of every scenario, and strikes at each of them in an order of chance; over and over, where a time is given.
+/// How many daemons are struck at once: a strike is mostly waiting.
+const LANES: usize = 4;
+
+/// Learns the points of the scenarios, and strikes at each of them in an order of chance; over and over, where a time is given.
 /// `progress` is told now and then. `None`, loudly, where this is not root.
-pub async fn run(plan: &Plan, mut progress: impl FnMut(&Figures)) -> Option<Figures> {
-    let (began, mut chance) = (Instant::now(), Chance::from_seed(plan.seed));
+pub async fn run(plan: &Plan, progress: impl FnMut(&Figures)) -> Option<Figures> {
     let (mut matrix, mut figures) = (Matrix::new().await?, Figures::default());
     let mut strikes = Vec::new();
     for scenario in Scenario::all() {
@@ -87,27 +100,65 @@ pub async fn run(plan: &Plan, mut progress: impl FnMut(&Figures)) -> Option<Figu
             Err(what) => figures.violations.push(what),
         }
     }
+    drop(matrix);
     strikes.retain(|(_, arm)| {
         plan.only
             .as_ref()
             .is_none_or(|only| arm.to_string().contains(only))
     });
-    let is_over = || plan.at_most.is_some_and(|limit| began.elapsed() >= limit);
-    loop {
-        shuffle(&mut strikes, &mut chance);
-        for (n, (scenario, arm)) in strikes.iter().enumerate() {
-            if is_over() {
-                return Some(figures);
+    figures.add(strike_all(strikes, plan, progress).await?);
+    Some(figures)
+}
+
+/// Strikes with all of these, several at once.
+pub async fn strike_all(
+    strikes: Vec<(Scenario, Arm)>,
+    plan: &Plan,
+    mut progress: impl FnMut(&Figures),
+) -> Option<Figures> {
+    let (ends, mut chance) = (
+        plan.at_most.map(|limit| Instant::now() + limit),
+        Chance::from_seed(plan.seed),
+    );
+    let queue = Arc::new(Mutex::new(Vec::new()));
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let mut lanes = Vec::new();
+    let mut refill = |queue: &Mutex<Vec<_>>| {
+        let mut round = strikes.clone();
+        shuffle(&mut round, &mut chance);
+        *queue.lock() = round;
+    };
+    refill(&queue);
+    for _ in 0..LANES {
+        let (mut matrix, queue, tell) = (Matrix::new().await?, Arc::clone(&queue), tell.clone());
+        lanes.push(async move {
+            while ends.is_none_or(|end| Instant::now() < end) {
+                let next = queue.lock().pop();
+                match next {
+                    Some((scenario, arm)) => drop(tell.send(matrix.strike(scenario, &arm).await)),
+                    None if ends.is_none() => return,
+                    None => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
             }
-            figures.add(matrix.strike(*scenario, arm).await);
-            if n % 50 == 49 {
+        });
+    }
+    drop(tell);
+    let tally = async {
+        let (mut figures, mut count) = (Figures::default(), 0);
+        while let Some(one) = told.recv().await {
+            figures.add(one);
+            count += 1;
+            if count % 100 == 0 {
                 progress(&figures);
             }
+            if ends.is_some() && queue.lock().is_empty() && !strikes.is_empty() {
+                refill(&queue);
+            }
         }
-        if plan.at_most.is_none() || strikes.is_empty() {
-            return Some(figures);
-        }
-    }
+        figures
+    };
+    let (figures, _) = tokio::join!(tally, join_all(lanes));
+    Some(figures)
 }
 
 /// Every blow that a scenario can be struck with.
@@ -121,7 +172,23 @@ pub fn strikes_of(scenario: Scenario, learned: &Learned) -> Vec<(Scenario, Arm)>
         .changes
         .clone()
         .flat_map(|number| [Arm::Store("full", number), Arm::Store("busy", number)]);
-    kills.chain(faults).map(|arm| (scenario, arm)).collect()
+    // An operation that is refused, or asks the cloud for nothing, is not struck there.
+    let calls = scenario.way == Way::Through && scenario.kind != OperationKind::Correlate;
+    // A create that comes twice makes a second volume, which is nobody's to delete without a person.
+    let is_twin = |fault: &str| fault == "doubled" && scenario.kind == OperationKind::Create;
+    let clouds = CLOUD_FAULTS.into_iter().filter(|fault| calls && !is_twin(fault));
+    let around_calls = learned
+        .points
+        .keys()
+        .filter(|point| point.contains("-call") || point.contains("-answer"));
+    let both = around_calls.flat_map(|point| {
+        clouds
+            .clone()
+            .map(|fault| Arm::CloudAndKill(fault, point.clone()))
+    });
+    let clouds = clouds.clone().map(Arm::Cloud);
+    let all = kills.chain(faults).chain(clouds).chain(both);
+    all.map(|arm| (scenario, arm)).collect()
 }
 
 fn shuffle<T>(all: &mut [T], chance: &mut Chance) {

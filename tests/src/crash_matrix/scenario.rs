@@ -2,9 +2,10 @@
 
 use std::fs::File;
 
+use uuid::Uuid;
 use volume_client::client::{ClientError, VolumedClient};
 use volume_client::types::{
-    AttachVolume, NewVolume, Operation, OperationKind, ResizeVolume, SnapshotId, VolumeId,
+    AdoptVolume, AttachVolume, NewVolume, Operation, OperationKind, ResizeVolume, SnapshotId, VolumeId,
 };
 
 use crate::cloudstack::Fault;
@@ -37,6 +38,8 @@ pub struct Scenario {
 pub(super) struct Subject {
     pub(super) volume: Option<VolumeId>,
     pub(super) snapshot: Option<SnapshotId>,
+    /// The cloud's id of a volume that is to be adopted.
+    pub(super) stray: Option<Uuid>,
     pub(super) name: String,
 }
 
@@ -45,7 +48,8 @@ impl Scenario {
     #[must_use]
     pub fn all() -> Vec<Scenario> {
         use OperationKind::{
-            Attach, Correlate, Create, Delete, Detach, Resize, SnapshotCreate, SnapshotDelete, SnapshotRevert,
+            Adopt, Attach, Correlate, Create, Delete, Detach, Resize, SnapshotCreate, SnapshotDelete,
+            SnapshotRevert,
         };
         let kinds = [
             Create,
@@ -57,11 +61,16 @@ impl Scenario {
             SnapshotCreate,
             SnapshotRevert,
             SnapshotDelete,
+            Adopt,
         ];
         let ways = |kind| match kind {
             // It sends the cloud nothing that could be refused.
             Correlate => vec![Way::Through, Way::Spoilt],
             Attach | Detach => vec![Way::Through, Way::Refused, Way::Spoilt],
+            // The cloud deletes at once, or not.
+            Delete => vec![Way::Through],
+            // Nothing is sent, and what is not adopted stays without a record, which is no agreement.
+            Adopt => vec![Way::Through],
             _ => vec![Way::Through, Way::Refused],
         };
         kinds
@@ -78,10 +87,10 @@ impl Scenario {
     }
 
     /// The change that it asks the cloud for.
-    fn command(self) -> &'static str {
+    pub(super) fn command(self) -> &'static str {
         match self.kind {
             OperationKind::Create => "createVolume",
-            OperationKind::Attach | OperationKind::Correlate => "attachVolume",
+            OperationKind::Attach | OperationKind::Correlate | OperationKind::Adopt => "attachVolume",
             OperationKind::Detach => "detachVolume",
             OperationKind::Delete => "deleteVolume",
             OperationKind::Resize => "resizeVolume",
@@ -98,6 +107,15 @@ impl Scenario {
             ..Subject::default()
         };
         if self.kind == OperationKind::Create {
+            return subject;
+        }
+        if self.kind == OperationKind::Adopt {
+            let stranger = site.cloud.stranger();
+            let made = stranger.create(name, 1).await;
+            let made = made.expect("a stranger can make a volume");
+            let attached = stranger.attach(made, site.cloud.vm_id()).await;
+            attached.expect("a stranger can attach it");
+            subject.stray = Some(made);
             return subject;
         }
         let daemon = &site.daemon;
@@ -131,6 +149,10 @@ impl Scenario {
         let (faults, mut chance) = (site.cloud.faults(), Chance::from_seed(1));
         match (self.way, self.kind) {
             (Way::Through, _) => {}
+            // A volume is there before its job is; only a quota keeps it from coming about.
+            (Way::Refused, OperationKind::Create) => {
+                site.cloud.change(|settings| settings.most_volumes = Some(0))
+            }
             (Way::Refused, _) => {
                 let refusal = Fault::FailInJob(531, "no permission, by order of a test".to_owned());
                 faults.by_chance(self.command(), 1000, refusal, &mut chance);
@@ -188,6 +210,13 @@ impl Scenario {
             OperationKind::SnapshotCreate => client.create_snapshot(volume, &snapshot(&subject.name)).await,
             OperationKind::SnapshotRevert => client.revert_snapshot(volume, of).await,
             OperationKind::SnapshotDelete => client.delete_snapshot(volume, of).await,
+            OperationKind::Adopt => {
+                let adopt = AdoptVolume {
+                    provider_volume_id: subject.stray.unwrap_or_default().to_string(),
+                    name: subject.name.clone(),
+                };
+                client.adopt_volume(&adopt).await
+            }
         }
     }
 }

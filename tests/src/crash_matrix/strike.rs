@@ -11,6 +11,7 @@ use volume_client::types::{ErrorCode, Operation, OperationStatus, VolumeState};
 use super::scenario::{Scenario, Subject, Way};
 use super::{Figures, world};
 use crate::CloudSite;
+use crate::cloudstack::{Fault, Hold};
 
 /// Longer than a lost request stays in doubt, and than the daemon waits for a cloud.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
@@ -26,6 +27,36 @@ pub enum Arm {
     Kill(String, u64),
     /// The database fails at this change of it and the two after, `full` or `busy`.
     Store(&'static str, u64),
+    /// The cloud has this fault, one of [`CLOUD_FAULTS`], the first time that it is asked for the change.
+    Cloud(&'static str),
+    /// The cloud has this fault, and SIGKILL at this point.
+    CloudAndKill(&'static str, String),
+}
+
+/// What goes wrong between the daemon and the cloud: what is asked gets lost, what is answered gets lost or breaks off, it
+/// comes late, it comes twice, it takes long.
+pub const CLOUD_FAULTS: [&str; 6] = [
+    "lost request",
+    "lost answer",
+    "garbled",
+    "late",
+    "doubled",
+    "slow",
+];
+
+/// How late what is late comes.
+const LATE: Duration = Duration::from_millis(900);
+
+fn cloud_fault(name: &str) -> Fault {
+    let late = || Hold::For(LATE);
+    match name {
+        "lost request" => Fault::LoseRequest,
+        "lost answer" => Fault::LoseAnswer,
+        "garbled" => Fault::Garbled,
+        "late" => Fault::Delay(late()),
+        "doubled" => Fault::Duplicate(late()),
+        _ => Fault::Slow(late()),
+    }
 }
 
 impl fmt::Display for Arm {
@@ -33,6 +64,8 @@ impl fmt::Display for Arm {
         match self {
             Self::Kill(point, time) => write!(f, "{point}#{time}"),
             Self::Store(kind, number) => write!(f, "store/write {kind}#{number}"),
+            Self::Cloud(fault) => write!(f, "cloud/{fault}"),
+            Self::CloudAndKill(fault, point) => write!(f, "{point} with {fault}"),
         }
     }
 }
@@ -102,13 +135,14 @@ impl Matrix {
         let End::Ended(operation) = self.follow(&operation).await? else {
             return Err(format!("{scenario:?}: the daemon died by itself"));
         };
+        // What comes later is clearing up.
         let last = changes();
-        self.finish(scenario, subject, *operation, held).await?;
         let mut points = BTreeMap::new();
         let ours = format!("{}/", scenario.name());
         for point in read(&log).into_iter().filter(|point| point.starts_with(&ours)) {
             *points.entry(point).or_default() += 1;
         }
+        self.finish(scenario, subject, *operation, held).await?;
         Ok(Learned {
             points,
             changes: first..=last,
@@ -139,13 +173,21 @@ impl Matrix {
         arm: &Arm,
         figures: &mut Figures,
     ) -> Result<String, String> {
-        self.arm(Some(match arm {
-            Arm::Kill(point, time) => (CRASH, format!("{point}#{time}")),
-            Arm::Store(kind, number) => (STORE_FAULT, format!("{kind}#{number}")),
-        }));
+        self.arm(match arm {
+            Arm::Kill(point, time) => Some((CRASH, format!("{point}#{time}"))),
+            Arm::CloudAndKill(_, point) => Some((CRASH, point.clone())),
+            Arm::Store(kind, number) => Some((STORE_FAULT, format!("{kind}#{number}"))),
+            Arm::Cloud(_) => None,
+        });
         self.start().await?;
         let subject = self.prepare(scenario).await;
         let held = scenario.set_course(&self.site, &subject).await;
+        if let Arm::Cloud(fault) | Arm::CloudAndKill(fault, _) = arm {
+            self.site
+                .cloud
+                .faults()
+                .next(scenario.command(), cloud_fault(fault));
+        }
         let key = IdempotencyKey::fresh();
         let mut taken = self.submit(scenario, &subject, &key).await?;
         if let (Taken::Refused(code), Arm::Store(..)) = (&taken, arm) {
@@ -161,7 +203,7 @@ impl Matrix {
             Taken::Died => End::Died,
         };
         match (arm, &end) {
-            (Arm::Kill(..), End::Died) => {
+            (Arm::Kill(..) | Arm::CloudAndKill(..), End::Died) => {
                 figures.kills += 1;
                 self.site.daemon.ended().await;
                 self.arm(None);
@@ -183,8 +225,15 @@ impl Matrix {
                 }
                 end = self.follow(&again).await?;
             }
-            (Arm::Kill(..), End::Ended(_)) => figures.missed += 1,
+            (Arm::Kill(..) | Arm::CloudAndKill(..), End::Ended(_)) => {
+                figures.missed += 1;
+                // The blow must not fall on what comes after.
+                self.site.daemon.kill().await;
+                self.arm(None);
+                self.start().await?;
+            }
             (Arm::Store(..), _) => figures.store_faults += 1,
+            (Arm::Cloud(_), _) => figures.cloud_faults += 1,
         }
         let End::Ended(operation) = end else {
             return Err("the daemon died without having been struck".to_owned());
@@ -196,6 +245,10 @@ impl Matrix {
         };
         if !as_expected {
             return Err(format!("it ended otherwise: {operation:?}"));
+        }
+        if let Arm::Cloud(_) | Arm::CloudAndKill(..) = arm {
+            // What is delayed or comes twice has come by then.
+            tokio::time::sleep(LATE * 2).await;
         }
         let status = serde_json::to_value(operation.status).unwrap_or_default();
         let end = format!("{} {}", scenario.name(), status.as_str().unwrap_or_default());
@@ -324,6 +377,7 @@ impl Matrix {
     ) -> Result<(), String> {
         drop(held);
         self.site.cloud.faults().disarm();
+        self.site.cloud.change(|settings| settings.most_volumes = None);
         let found = world::disagreements(&self.site).await;
         if !found.is_empty() {
             return Err(format!("{scenario:?}: {}", found.join("; ")));

@@ -5,6 +5,7 @@
 mod appearance;
 mod doubts;
 mod limits;
+mod orphans;
 mod phantoms;
 mod starting;
 mod strangers;

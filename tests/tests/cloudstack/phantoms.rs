@@ -46,6 +46,44 @@ async fn a_disk_that_a_restarted_management_server_forgot_is_not_attached_over()
     ends_well(&site, id).await;
 }
 
+/// The outage of apache/cloudstack#14214: detaches were asked for again and again while the first one waited in the VM's queue;
+/// the volume was attached anew, and a detach that was still in the queue cleared that attachment.
+#[tokio::test(flavor = "multi_thread")]
+async fn detaches_do_not_stack_up_behind_a_slow_one_and_clear_a_newer_attachment() {
+    let Some(mut site) = CloudSite::started().await else {
+        return;
+    };
+    let id = marked(&site, "a").await;
+    let (gate, vm) = (Gate::default(), site.cloud.vm_id());
+    site.cloud.stranger().occupy(vm, Hold::Until(gate.clone())).await;
+    let operation = site.daemon.client().detach_volume(id).await.unwrap();
+    wait_until("the detach to be sent", PATIENCE, async || {
+        (sent(&site, "detachVolume") == 1).then_some(())
+    })
+    .await;
+    // Longer than the call's expiry, and with every occasion to ask once more.
+    for _ in 0..3 {
+        site.daemon.kill().await;
+        site.daemon.start().await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let again = site.daemon.client().detach_volume(id).await;
+        assert_eq!(code_of(again), ErrorCode::OperationInProgress);
+        assert_eq!(
+            sent(&site, "detachVolume"),
+            1,
+            "a second detach waits behind the first"
+        );
+    }
+    gate.open();
+    completed(&site, &operation).await;
+    attached(&site, id).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(owner(&site, id).await, Some(id.to_string()));
+    let in_cloud = site.cloud.volume(site.cloud_id(id).await).unwrap();
+    assert!(in_cloud.attachment.is_some(), "the newer attachment was cleared");
+    ends_well(&site, id).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_straggling_detach_that_clears_a_newer_attachment_is_shown_as_a_phantom() {
     let Some(site) = CloudSite::started().await else {

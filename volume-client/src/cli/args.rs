@@ -9,6 +9,7 @@ use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as WordError};
 
 use super::confirm::Consent;
 use super::measure::{parse_duration, parse_size};
+use super::orphans::OrphansVerb;
 use super::output::Format;
 use crate::client::IdempotencyKey;
 use crate::types::{LeaseId, OperationId, OperationKind, OperationStatus, VolumeState};
@@ -130,6 +131,32 @@ pub(super) enum Command {
     Findings {
         #[command(subcommand)]
         verb: Option<ListVerb>,
+    },
+    /// What does not agree, and what to do: list (the default), show, repair, adopt, ignore, heed
+    #[command(visible_alias = "orphan")]
+    Orphans {
+        #[command(subcommand)]
+        verb: Option<OrphansVerb>,
+    },
+    /// Compare cloud, kernel and records now, and mend what is surely safe, as the daemon does by itself
+    Reconcile {
+        /// Only look: say what would be mended, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show what record, cloud and kernel say of a volume, and what comes next
+    Explain {
+        /// The volume's id or name
+        volume: String,
+    },
+    /// Who did what and why, newest first
+    Audit {
+        /// Only on this volume (id or name)
+        #[arg(long)]
+        volume: Option<String>,
+        /// How many lines at most
+        #[arg(long, value_name = "NUMBER", default_value = "50")]
+        last: usize,
     },
     /// Print what happens, as it happens
     Events {

@@ -1,4 +1,4 @@
-//! `volumectl devices`, `mappings`, `leases`, `findings`, `events`, `status`.
+//! `volumectl devices`, `mappings`, `leases`, `events`, `status`.
 
 use futures_util::TryStreamExt;
 
@@ -6,8 +6,12 @@ use super::Session;
 use super::confirm::Consent;
 use super::failure::Failure;
 use super::measure::human_size;
+use super::orphans::about;
 use super::table::{Table, facts, maybe, plain, time, word, yes_no};
-use crate::types::{Device, Finding, Lease, LeaseId, Mapping, Status};
+use crate::types::{Device, Finding, Lease, LeaseId, Mapping, Operation, Status};
+
+/// How many findings the status shows.
+const MOST_FINDINGS: usize = 10;
 
 impl Session {
     pub(super) async fn devices(&self) -> Result<(), Failure> {
@@ -95,29 +99,6 @@ impl Session {
         self.out.show(&lease, |lease| format!("released {}", lease.id))
     }
 
-    pub(super) async fn findings(&self) -> Result<(), Failure> {
-        let findings: Vec<Finding> = self.client.list_all_findings().try_collect().await?;
-        self.out.list(&findings, |findings| {
-            let columns = [
-                "severity", "type", "volume", "record", "cloud", "kernel", "repair", "since",
-            ];
-            let mut table = Table::new(&columns);
-            for finding in findings {
-                table.row([
-                    word(finding.severity),
-                    word(finding.kind),
-                    maybe(finding.volume_id),
-                    finding.record.clone(),
-                    finding.cloud.clone(),
-                    finding.kernel.clone(),
-                    finding.repair.clone(),
-                    time(finding.since),
-                ]);
-            }
-            table
-        })
-    }
-
     /// Ends only with an error or with the program.
     pub(super) async fn events(&self, after: Option<u64>) -> Result<(), Failure> {
         let mut events = self.client.events(after);
@@ -166,13 +147,34 @@ fn describe(status: &Status) -> String {
     pairs.push(("leases", counts.leases.to_string()));
     pairs.push(("open operations", counts.open_operations.to_string()));
     for operation in &status.operations {
-        let waits_for = operation.error.as_deref().unwrap_or_default();
         let (id, kind, state) = (operation.id, word(operation.kind), word(operation.status));
-        pairs.push(("operation", format!("{id}  {kind} {state}  {waits_for}")));
+        let volume = operation.volume_id;
+        pairs.push(("operation", format!("{id}  {kind} {state}, volume {volume}")));
+        pairs.push(("waits for", waits_for(operation)));
     }
-    for finding in &status.findings {
-        let (severity, kind) = (word(finding.severity), word(finding.kind));
-        pairs.push(("finding", format!("{severity} {kind}  {}", finding.repair)));
+    let (ignored, heeded): (Vec<&Finding>, Vec<_>) = status
+        .findings
+        .iter()
+        .partition(|finding| finding.ignored.is_some());
+    for finding in heeded.iter().take(MOST_FINDINGS) {
+        let (id, severity, kind) = (&finding.id, word(finding.severity), word(finding.kind));
+        pairs.push(("finding", format!("{id}  {severity} {kind}  {}", about(finding))));
+    }
+    if heeded.len() > MOST_FINDINGS {
+        let more = heeded.len() - MOST_FINDINGS;
+        pairs.push(("finding", format!("and {more} more: `volumectl orphans list`")));
+    }
+    if !ignored.is_empty() {
+        pairs.push(("passed over", ignored.len().to_string()));
     }
     facts(&pairs)
+}
+
+/// What an open operation waits for, and since when.
+pub(super) fn waits_for(operation: &Operation) -> String {
+    let since = time(operation.updated_at);
+    match &operation.error {
+        Some(what) => format!("{what} (since {since})"),
+        None => format!("nothing; its latest step began or ended at {since}"),
+    }
 }

@@ -1,14 +1,17 @@
 //! `volumectl`: what a person or a script can ask of the daemon. Arguments in, tables or the API's own JSON out.
 
 mod args;
+mod audit;
 mod backup;
 mod confirm;
 mod doctor;
+mod explain;
 mod failure;
 mod generate;
 mod look;
 mod measure;
 mod operations;
+mod orphans;
 mod output;
 mod select;
 mod snapshots;
@@ -94,6 +97,10 @@ impl Session {
             Command::Devices { .. } => self.devices().await,
             Command::Mappings { .. } => self.mappings().await,
             Command::Findings { .. } => self.findings().await,
+            Command::Orphans { verb } => self.orphans(verb).await,
+            Command::Reconcile { dry_run } => self.reconcile(dry_run).await,
+            Command::Explain { volume } => self.explain(&volume).await,
+            Command::Audit { volume, last } => self.audit(volume, last).await,
             Command::Leases { verb: None } => self.leases().await,
             Command::Leases { verb: Some(verb) } => match verb {
                 LeasesVerb::List => self.leases().await,

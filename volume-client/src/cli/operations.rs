@@ -7,9 +7,10 @@ use futures_util::TryStreamExt;
 use super::Session;
 use super::args::{OperationsVerb, Wait};
 use super::failure::Failure;
+use super::look::waits_for;
 use super::table::{Table, facts, maybe, time, word};
 use crate::client::{ClientError, OperationFilter};
-use crate::types::{EventKind, Operation, OperationId};
+use crate::types::{EventKind, Operation, OperationId, StepRecord, StepState};
 
 impl Session {
     pub(super) async fn operations(&self, verb: Option<OperationsVerb>) -> Result<(), Failure> {
@@ -203,12 +204,32 @@ fn describe(operation: &Operation) -> String {
         ("updated", time(operation.updated_at)),
         ("ended", maybe(operation.completed_at.map(time))),
     ];
-    for step in &operation.steps {
+    if !operation.status.is_final() {
+        pairs.push(("waits for", waits_for(operation)));
+    }
+    for (n, step) in operation.steps.iter().enumerate() {
         let detail = step.detail.as_deref().unwrap_or_default();
-        pairs.push((
-            "step",
-            format!("{}  {} {}  {detail}", time(step.at), step.step, word(step.state)),
-        ));
+        let took = took(&operation.steps[..n], step).unwrap_or_default();
+        let text = format!(
+            "{}  {} {}{took}  {detail}",
+            time(step.at),
+            step.step,
+            word(step.state)
+        );
+        pairs.push(("step", text));
     }
     facts(&pairs)
+}
+
+/// How long a step took that has come to an end: the time since the line before of the same step.
+fn took(earlier: &[StepRecord], step: &StepRecord) -> Option<String> {
+    if !matches!(
+        step.state,
+        StepState::Done | StepState::Failed | StepState::Undone
+    ) {
+        return None;
+    }
+    let before = earlier.iter().rev().find(|line| line.step == step.step)?;
+    let took = step.at.duration_since(before.at);
+    Some(format!(" after {:.3} s", took.as_secs_f64()))
 }

@@ -53,6 +53,15 @@ pub(super) fn plain(text: &str) -> String {
         .collect()
 }
 
+/// Text that takes at most so many characters: what is cut off is shown to be.
+pub(super) fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    kept + "…"
+}
+
 /// A word of the API, as the API writes it.
 pub(super) fn word(value: impl Serialize) -> String {
     match serde_json::to_value(value) {
@@ -77,6 +86,12 @@ pub(super) fn time(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_cut_off_is_shown_to_be() {
+        assert_eq!(cut("short", 5), "short");
+        assert_eq!(cut("longer", 5), "long…");
+    }
 
     #[test]
     fn what_a_terminal_would_obey_is_not_printed() {

@@ -1,17 +1,26 @@
-//! What the daemon sees and how it is: devices, mappings, findings, status, readiness, doctor, metrics.
+//! What the daemon sees and how it is: devices, mappings, audit trail, status, readiness, doctor, metrics.
 
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::page::Unfiltered;
 use super::transport::{Answer, decode, name, protocol, refusal};
 use super::{ClientError, ItemStream, ProtocolError, VolumedClient};
-use crate::types::{Cursor, Device, DoctorReport, Finding, Mapping, Page, Readiness, Status};
+use crate::types::{AuditLine, Cursor, Device, DoctorReport, Mapping, Page, Readiness, Status, VolumeId};
 
 /// How long an examination may take; the daemon bounds each of its checks by less.
 const EXAMINATION: Duration = Duration::from_secs(60);
+
+/// Which lines of the audit trail are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct AuditFilter {
+    /// The volume that they are about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_id: Option<VolumeId>,
+}
 
 impl VolumedClient {
     /// One page of the machine's block devices.
@@ -42,18 +51,22 @@ impl VolumedClient {
         self.pages("/mappings".to_owned(), Unfiltered {})
     }
 
-    /// One page of the findings.
+    /// One page of the audit trail, newest first.
     ///
     /// # Errors
     /// As for every reading: see [`ClientError`].
-    pub async fn list_findings(&self, cursor: &Cursor) -> Result<Page<Finding>, ClientError> {
-        self.page("/findings", &Unfiltered {}, cursor).await
+    pub async fn list_audit(
+        &self,
+        filter: &AuditFilter,
+        cursor: &Cursor,
+    ) -> Result<Page<AuditLine>, ClientError> {
+        self.page("/audit", filter, cursor).await
     }
 
-    /// All findings.
+    /// The whole audit trail that fits, newest first.
     #[must_use]
-    pub fn list_all_findings(&self) -> ItemStream<Finding> {
-        self.pages("/findings".to_owned(), Unfiltered {})
+    pub fn list_all_audit(&self, filter: AuditFilter) -> ItemStream<AuditLine> {
+        self.pages("/audit".to_owned(), filter)
     }
 
     /// How the daemon is.

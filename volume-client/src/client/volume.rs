@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::{ClientError, ItemStream, VolumedClient};
 use crate::types::{
-    AttachVolume, Cursor, NewVolume, Operation, Page, ResizeVolume, SourceDisk, Volume, VolumeDevice,
-    VolumeId, VolumeState,
+    AdoptVolume, AttachVolume, Cursor, Explanation, NewVolume, Operation, Page, ResizeVolume, SourceDisk,
+    Volume, VolumeDevice, VolumeId, VolumeState,
 };
 
 /// Which volumes are asked for; all that is set must fit.
@@ -79,6 +79,24 @@ impl VolumedClient {
     /// [`ClientError::outcome_unknown`] says.
     pub async fn create_volume(&self, new: &NewVolume) -> Result<Operation, ClientError> {
         self.submit("/volumes", new).await
+    }
+
+    /// Asks for a record of a volume that the cloud has and the daemon does not know. Where it is attached to the daemon's
+    /// VM, that attachment is taken over and its device proven; else the volume stays detached.
+    ///
+    /// # Errors
+    /// Problems `provider_volume_not_found`, `already_recorded`, `attached_elsewhere`, `wrong_state`; outcome unknown as
+    /// [`ClientError::outcome_unknown`] says.
+    pub async fn adopt_volume(&self, adopt: &AdoptVolume) -> Result<Operation, ClientError> {
+        self.submit("/volumes/adopt", adopt).await
+    }
+
+    /// What each view says of a volume, and what comes next.
+    ///
+    /// # Errors
+    /// A problem `volume_not_found` if there is none, or as for every reading.
+    pub async fn explain_volume(&self, id: VolumeId) -> Result<Explanation, ClientError> {
+        self.get(&format!("/volumes/{id}/explain"), &()).await
     }
 
     /// Asks for a volume to be deleted. One that was ever handed out is deleted only with its name as confirmation.

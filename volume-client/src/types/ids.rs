@@ -1,4 +1,4 @@
-//! The ids of volumes, operations, snapshots and leases: UUIDs that cannot be mistaken for one another.
+//! The ids of volumes, operations, snapshots, leases and findings, which cannot be mistaken for one another.
 
 use std::fmt;
 use std::str::FromStr;
@@ -68,9 +68,72 @@ id!(OperationId, "operation", "The id of an operation.");
 id!(SnapshotId, "snapshot", "The id of a snapshot of a volume.");
 id!(LeaseId, "lease", "The id of a lease on a volume's device.");
 
+/// How many hexadecimal digits the id of a finding has.
+const FINDING_DIGITS: usize = 12;
+
+/// The id of a finding: 12 hexadecimal digits that follow from what it says and what it is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String))]
+#[serde(transparent)]
+pub struct FindingId(String);
+
+impl FindingId {
+    /// The id that begins this digest.
+    #[must_use]
+    pub fn of_digest(digest: &[u8]) -> Self {
+        let mut digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        digits.truncate(FINDING_DIGITS);
+        Self(digits)
+    }
+}
+
+impl fmt::Display for FindingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for FindingId {
+    type Err = FindingIdParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_digit = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        match text.len() == FINDING_DIGITS && text.bytes().all(is_digit) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(FindingIdParseError {
+                text: text.chars().take(64).collect(),
+            }),
+        }
+    }
+}
+
+/// A text that is no id of a finding.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no finding id (expected 12 hexadecimal digits)")]
+pub struct FindingIdParseError {
+    text: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_findings_id_is_twelve_digits() {
+        let id = FindingId::of_digest(&[0xab; 32]);
+        assert_eq!(id.to_string(), "abababababab");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for bad in [
+            "",
+            "ABABABABABAB",
+            "abababababa",
+            "ababababababab",
+            "../../../etc",
+        ] {
+            assert!(bad.parse::<FindingId>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn an_id_has_one_spelling() {

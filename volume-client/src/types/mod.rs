@@ -1,9 +1,11 @@
 //! What travels between volumed and its callers, one file per resource.
 
+mod audit;
 mod condition;
 mod device;
 mod doctor;
 mod event;
+mod explanation;
 mod finding;
 mod ids;
 mod lease;
@@ -14,12 +16,17 @@ mod snapshot;
 mod status;
 mod volume;
 
+pub use audit::AuditLine;
 pub use condition::{Condition, ConditionKind};
 pub use device::{Device, DeviceUse, Mapping, VolumeDevice};
 pub use doctor::{CheckArea, CheckStatus, DoctorCheck, DoctorReport};
 pub use event::{Event, EventKind};
-pub use finding::{Finding, FindingKind, Severity};
-pub use ids::{IdParseError, LeaseId, OperationId, SnapshotId, VolumeId};
+pub use explanation::Explanation;
+pub use finding::{
+    Finding, FindingKind, FindingRepair, IgnoreFinding, Ignored, PlannedRepair, ReconcileReport,
+    ReconcileRequest, RepairStarted, RepairStatus, Severity,
+};
+pub use ids::{FindingId, FindingIdParseError, IdParseError, LeaseId, OperationId, SnapshotId, VolumeId};
 pub use lease::{Lease, LeaseAccess, LeaseGrant, LeasePurpose, NewLease, RenewLease};
 pub use operation::{AttachResponse, Operation, OperationKind, OperationStatus, StepRecord, StepState};
 pub use page::{Cursor, Page};
@@ -27,5 +34,6 @@ pub use problem::{ErrorCode, Problem};
 pub use snapshot::{NewSnapshot, Snapshot, SnapshotState};
 pub use status::{Check, Counts, Readiness, Status};
 pub use volume::{
-    AttachVolume, Attachment, AttachmentState, NewVolume, ResizeVolume, SourceDisk, Volume, VolumeState,
+    AdoptVolume, AttachVolume, Attachment, AttachmentState, NewVolume, ResizeVolume, SourceDisk, Volume,
+    VolumeState,
 };

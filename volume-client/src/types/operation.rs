@@ -29,6 +29,8 @@ pub enum OperationKind {
     SnapshotRevert,
     /// Delete a snapshot.
     SnapshotDelete,
+    /// Make a record of a volume that the cloud has, and take over its attachment here.
+    Adopt,
 }
 
 /// Where an operation is in its life.
@@ -102,10 +104,14 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// The typed response of a completed attach or correlate; `None` for anything else.
+    /// The typed response of a completed attach or correlate, or of an adoption that took an attachment over; `None` for
+    /// anything else.
     #[must_use]
     pub fn attach_response(&self) -> Option<AttachResponse> {
-        let fits = matches!(self.kind, OperationKind::Attach | OperationKind::Correlate);
+        let fits = matches!(
+            self.kind,
+            OperationKind::Attach | OperationKind::Correlate | OperationKind::Adopt
+        );
         let response = self.response.as_ref().filter(|_| fits)?;
         serde_json::from_value(response.clone()).ok()
     }

@@ -53,6 +53,10 @@ codes! {
     SnapshotNotFound = "snapshot_not_found", 404;
     /// There is no such lease.
     LeaseNotFound = "lease_not_found", 404;
+    /// There is no such finding, or it has gone away.
+    FindingNotFound = "finding_not_found", 404;
+    /// The provider has no such volume.
+    ProviderVolumeNotFound = "provider_volume_not_found", 404;
     /// Another operation on the volume is under way; `operation_id` names it.
     OperationInProgress = "operation_in_progress", 409;
     /// The volume is attached already; `GET …/device` tells where.
@@ -73,6 +77,10 @@ codes! {
     HasSnapshots = "has_snapshots", 409;
     /// The volume may hold copied data: deleting it takes its name as confirmation.
     ConfirmationRequired = "confirmation_required", 409;
+    /// The provider's volume has a record already.
+    AlreadyRecorded = "already_recorded", 409;
+    /// The daemon cannot mend this: a person must do what the hint says.
+    PersonNeeded = "person_needed", 409;
     /// The source disk has a volume already.
     SourceTaken = "source_taken", 409;
     /// The size is smaller than the volume's.

@@ -117,6 +117,17 @@ pub struct NewVolume {
     pub source: Option<SourceDisk>,
 }
 
+/// `POST /api/v1/volumes/adopt`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AdoptVolume {
+    /// The provider's own id of the volume.
+    pub provider_volume_id: String,
+    /// A name for people: 1 to 128 characters of letters, digits, space and `._-`.
+    pub name: String,
+}
+
 /// `POST /api/v1/volumes/{id}/attach`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

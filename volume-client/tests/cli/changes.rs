@@ -31,11 +31,28 @@ fn world(seen: &Seen) -> Reply {
             };
             Reply::ok(sample::status(readiness))
         }
+        ("GET", "/findings/0123456789ab") => Reply::ok(mendable()),
+        ("GET", "/findings/fedcba987654") => Reply::ok(sample::stray()),
+        ("POST", "/findings/0123456789ab/repair") => Reply::accepted(json!({
+            "finding_id": sample::FINDING,
+            "repair": "attach",
+            "operation": sample::operation(OperationKind::Attach, OperationStatus::Pending),
+            "message": "begun",
+        })),
+        ("POST", "/findings/0123456789ab/ignore") => Reply::ok(mendable()),
+        ("DELETE", "/findings/0123456789ab/ignore") => Reply::Json(204, Value::Null),
         ("GET", "/leases/01900000-0000-7000-8000-0000000000b1") => Reply::ok(sample::lease()),
         ("GET", _) if path.starts_with("/operations/") => Reply::ok(sample::attached()),
         ("DELETE", _) if path.starts_with("/leases/") => Reply::Json(204, Value::Null),
         ("POST", "/volumes") => pending(OperationKind::Create),
         _ => pending(OperationKind::Attach),
+    }
+}
+
+fn mendable() -> volume_client::types::Finding {
+    volume_client::types::Finding {
+        proposal: Some(volume_client::types::FindingRepair::Attach),
+        ..sample::finding()
     }
 }
 
@@ -195,4 +212,55 @@ async fn cancelling_succeeds_when_it_is_cancelled() {
     );
     let late = run(&fake, &["operations", "cancel", sample::OPERATION]).await;
     assert_eq!(late.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn an_orphan_is_adopted_by_its_finding_or_by_the_clouds_own_id() {
+    for of in ["fedcba987654", sample::STRAY] {
+        let args = ["orphans", "adopt", of, "--name", "kept", "--yes"];
+        let (shown, changes) = sent(&args).await;
+        assert_eq!(shown, format!("adopted as {}: /dev/loop7\n", sample::VOLUME));
+        assert_eq!(changes[0].path, "/api/v1/volumes/adopt");
+        assert_eq!(
+            changes[0].json(),
+            json!({ "provider_volume_id": sample::STRAY, "name": "kept" })
+        );
+    }
+    // A finding about a recorded volume names nothing that could be adopted.
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::start(dir.path(), world);
+    let args = ["orphans", "adopt", sample::FINDING, "--name", "kept", "--yes"];
+    let output = run(&fake, &args).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("not about a volume that has no record"));
+}
+
+#[tokio::test]
+async fn mending_and_adopting_are_not_done_without_consent() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::start(dir.path(), world);
+    for args in [
+        &["orphans", "repair", sample::FINDING][..],
+        &["orphans", "adopt", sample::STRAY, "--name", "kept"],
+    ] {
+        let output = run(&fake, args).await;
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(err(&output).contains("--yes"), "{}", err(&output));
+    }
+    assert!(fake.seen().iter().all(|seen| seen.method == "GET"));
+    let (_, changes) = sent(&["orphans", "repair", sample::FINDING, "--yes"]).await;
+    assert_eq!(changes[0].path, "/api/v1/findings/0123456789ab/repair");
+}
+
+#[tokio::test]
+async fn a_finding_is_passed_over_with_a_reason_and_heeded_again() {
+    let (shown, changes) = sent(&["orphans", "ignore", sample::FINDING, "--why", "a test disk"]).await;
+    assert!(shown.contains("passed over from now on"), "{shown}");
+    assert_eq!(changes[0].json(), json!({ "why": "a test disk" }));
+    let (_, changes) = sent(&["orphans", "heed", sample::FINDING]).await;
+    assert_eq!(changes[0].method, "DELETE");
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::start(dir.path(), world);
+    let unreasoned = run(&fake, &["orphans", "ignore", sample::FINDING]).await;
+    assert_eq!(unreasoned.status.code(), Some(2));
 }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use volume_client::types::{
-    Check, CheckStatus, Condition, ConditionKind, EventKind, OperationKind, OperationStatus, Readiness,
+    Check, CheckStatus, Condition, ConditionKind, EventKind, Finding, FindingRepair, Ignored, OperationKind,
+    OperationStatus, PlannedRepair, Readiness, ReconcileReport, RepairStatus,
 };
 
 use crate::fake::{Fake, Reply, Seen, sample};
@@ -17,6 +18,7 @@ fn world(seen: &Seen) -> Reply {
             "" => Reply::ok(troubled()),
             "/device" => Reply::ok(sample::volume_device()),
             "/snapshots" => Reply::page(&[sample::snapshot()]),
+            "/explain" => Reply::ok(sample::explanation()),
             other => panic!("unexpected {other}"),
         };
     }
@@ -25,12 +27,52 @@ fn world(seen: &Seen) -> Reply {
         "/devices" => Reply::page(&[sample::device()]),
         "/mappings" => Reply::page(&[sample::mapping()]),
         "/leases" => Reply::page(&[sample::lease()]),
-        "/findings" => Reply::page(&[sample::finding()]),
+        "/findings" => Reply::page(&findings()),
+        "/audit" => Reply::page(&[sample::audit()]),
+        "/findings/0123456789ab" => Reply::ok(sample::finding()),
+        "/reconcile" => Reply::ok(report()),
         "/operations" => Reply::page(&[sample::failed(OperationKind::Attach)]),
         "/status" => Reply::ok(sample::status(readiness(true))),
         "/doctor" => Reply::ok(sample::doctor(CheckStatus::Passed)),
         other if other.starts_with("/operations/") => Reply::ok(sample::failed(OperationKind::Attach)),
         other => panic!("unexpected {other}"),
+    }
+}
+
+/// The same phantom twelve times over, a stray, and one that is passed over.
+fn findings() -> Vec<Finding> {
+    let mut all: Vec<_> = (0..12)
+        .map(|n| Finding {
+            id: format!("0123456789{n:02}").parse().unwrap(),
+            ..sample::finding()
+        })
+        .collect();
+    all.push(sample::stray());
+    all[0].ignored = Some(Ignored {
+        actor: "uid:0".to_owned(),
+        why: "known".to_owned(),
+        at: sample::at("03:41:00"),
+    });
+    all
+}
+
+fn report() -> ReconcileReport {
+    let repair = |status, message: &str| PlannedRepair {
+        finding_id: sample::FINDING.parse().unwrap(),
+        volume_id: Some(sample::VOLUME.parse().unwrap()),
+        repair: FindingRepair::Correlate,
+        status,
+        operation_id: None,
+        message: message.to_owned(),
+    };
+    ReconcileReport {
+        dry_run: true,
+        cloud_answered: true,
+        findings: vec![sample::finding()],
+        repairs: vec![
+            repair(RepairStatus::Due, "bound anew"),
+            repair(RepairStatus::Waits, "it must stand 2 s longer"),
+        ],
     }
 }
 
@@ -72,6 +114,11 @@ async fn tables_are_as_they_always_were() {
         (&["operations", "list"], "operations"),
         (&["operations", "show", sample::OPERATION], "operation"),
         (&["snapshots", "list", sample::VOLUME], "snapshots"),
+        (&["orphans", "list"], "orphans"),
+        (&["orphans", "show", sample::FINDING], "orphan"),
+        (&["explain", sample::VOLUME], "explain"),
+        (&["audit", "--volume", sample::VOLUME], "audit"),
+        (&["reconcile", "--dry-run"], "reconcile"),
         (&["status"], "status"),
         (&["doctor"], "doctor"),
     ] {
@@ -99,6 +146,7 @@ async fn a_bare_noun_lists() {
         "mappings",
         "leases",
         "findings",
+        "orphans",
         "operations",
     ] {
         assert_eq!(
@@ -124,6 +172,10 @@ async fn json_is_what_the_api_said() {
             json!(sample::failed(OperationKind::Attach)),
         ),
         (&["status"], json!(sample::status(readiness(true)))),
+        (&["orphans", "show", sample::FINDING], json!(sample::finding())),
+        (&["explain", sample::VOLUME], json!(sample::explanation())),
+        (&["audit"], json!([sample::audit()])),
+        (&["reconcile", "--dry-run"], json!(report())),
     ] {
         let args = [args, &["--json"]].concat();
         let shown: Value = serde_json::from_str(&good(&fake, &args).await).unwrap();
@@ -210,4 +262,50 @@ async fn watching_operations_prints_what_is_open_and_then_each_change() {
     assert!(next().await.contains("attach running"));
     assert!(next().await.contains("attach completed"));
     child.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn tables_for_the_night_shift_fit_a_terminal_and_say_what_they_leave_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::start(dir.path(), world);
+    let shown = good(&fake, &["orphans"]).await;
+    for line in shown.lines() {
+        assert!(line.chars().count() <= 120, "{line}");
+    }
+    assert!(
+        shown.contains("… and 2 more of phantom: `volumectl orphans list --all`"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("passed over") && shown.contains("adopt"),
+        "{shown}"
+    );
+    let all = good(&fake, &["orphans", "list", "--all"]).await;
+    assert_eq!(all.matches(" phantom ").count(), 12, "{all}");
+    let json: Value = serde_json::from_str(&good(&fake, &["orphans", "--json"]).await).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 13);
+}
+
+#[tokio::test]
+async fn the_status_says_what_each_open_operation_waits_for_and_since_when() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::start(dir.path(), |_| {
+        let mut waiting = sample::operation(OperationKind::Detach, OperationStatus::Running);
+        waiting.error = Some("the device to go".to_owned());
+        let mut status = sample::status(readiness(true));
+        status.operations = vec![waiting];
+        status.findings = findings();
+        Reply::ok(status)
+    });
+    let shown = good(&fake, &["status"]).await;
+    assert!(
+        shown.contains("the device to go (since 2026-01-02T03:04:01Z)"),
+        "{shown}"
+    );
+    assert!(shown.contains("and 2 more: `volumectl orphans list`"), "{shown}");
+    assert!(
+        shown
+            .lines()
+            .any(|line| line.starts_with("passed over:") && line.ends_with('1'))
+    );
 }

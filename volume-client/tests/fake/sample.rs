@@ -3,16 +3,18 @@
 use jiff::Timestamp;
 use serde_json::json;
 use volume_client::types::{
-    Attachment, AttachmentState, CheckArea, CheckStatus, Counts, Device, DoctorCheck, DoctorReport, Event,
-    EventKind, Finding, FindingKind, Lease, LeaseAccess, LeaseGrant, LeasePurpose, Mapping, Operation,
-    OperationKind, OperationStatus, Readiness, Severity, Snapshot, SnapshotState, SourceDisk, Status,
-    StepRecord, StepState, Volume, VolumeDevice, VolumeState,
+    Attachment, AttachmentState, AuditLine, CheckArea, CheckStatus, Counts, Device, DoctorCheck,
+    DoctorReport, Event, EventKind, Explanation, Finding, FindingKind, FindingRepair, Lease, LeaseAccess,
+    LeaseGrant, LeasePurpose, Mapping, Operation, OperationKind, OperationStatus, Readiness, Severity,
+    Snapshot, SnapshotState, SourceDisk, Status, StepRecord, StepState, Volume, VolumeDevice, VolumeState,
 };
 
 pub(crate) const VOLUME: &str = "01900000-0000-7000-8000-000000000001";
 pub(crate) const OTHER_VOLUME: &str = "01900000-0000-7000-8000-000000000002";
 pub(crate) const OPERATION: &str = "01900000-0000-7000-8000-0000000000a1";
 pub(crate) const LEASE: &str = "01900000-0000-7000-8000-0000000000b1";
+pub(crate) const FINDING: &str = "0123456789ab";
+pub(crate) const STRAY: &str = "c6ef61d1-300f-442a-86e5-e31f482b64ab";
 pub(crate) const SNAPSHOT: &str = "01900000-0000-7000-8000-0000000000c1";
 pub(crate) const BOOT: &str = "5e0b5d3c-6a5e-4b43-9d43-111111111111";
 
@@ -172,15 +174,63 @@ pub(crate) fn snapshot() -> Snapshot {
 
 pub(crate) fn finding() -> Finding {
     Finding {
+        id: FINDING.parse().unwrap(),
         kind: FindingKind::Phantom,
         severity: Severity::Warning,
         volume_id: Some(VOLUME.parse().unwrap()),
+        provider_volume_id: None,
         record: "detached".to_owned(),
         cloud: "detached".to_owned(),
         kernel: "loop7 is here".to_owned(),
         repair: "wait for the kernel".to_owned(),
+        proposal: None,
+        ignored: None,
         operation_id: None,
         since: at("03:40:00"),
+    }
+}
+
+/// A volume of somebody's that is attached here and has no record.
+pub(crate) fn stray() -> Finding {
+    Finding {
+        id: "fedcba987654".parse().unwrap(),
+        kind: FindingKind::AttachedUnknown,
+        volume_id: None,
+        provider_volume_id: Some(STRAY.to_owned()),
+        record: "no record".to_owned(),
+        cloud: "`theirs`, attached here".to_owned(),
+        kernel: "/dev/vdc".to_owned(),
+        repair: "adopt it, or detach it in the cloud".to_owned(),
+        proposal: Some(FindingRepair::Adopt),
+        ..finding()
+    }
+}
+
+pub(crate) fn audit() -> AuditLine {
+    AuditLine {
+        id: 7,
+        at: at("03:04:05"),
+        actor: "uid:0".to_owned(),
+        action: "bind".to_owned(),
+        volume_id: Some(VOLUME.parse().unwrap()),
+        operation_id: Some(OPERATION.parse().unwrap()),
+        why: None,
+        before: None,
+        after: Some("/dev/loop7\u{1b}[2J diskseq 42".to_owned()),
+    }
+}
+
+pub(crate) fn explanation() -> Explanation {
+    Explanation {
+        volume: volume(VOLUME, "web disk"),
+        record: "in_use, bound to /dev/loop7 diskseq 42".to_owned(),
+        cloud: "attached here".to_owned(),
+        kernel: "/dev/loop7, as bound".to_owned(),
+        used_by: Some(vec!["/dev/loop7 is open in nbd-server (pid 7)".to_owned()]),
+        operation: Some(operation(OperationKind::Resize, OperationStatus::Running)),
+        leases: vec![lease()],
+        findings: vec![finding()],
+        next: "operation goes on by itself".to_owned(),
     }
 }
 

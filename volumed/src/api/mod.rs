@@ -1,15 +1,18 @@
 //! The HTTP API: it reads records, submits operations, and says what went wrong in one form.
 //!
 //! A handler takes a request apart, asks the store or the operations, and converts the answer; nothing is decided here.
-//! `convert` holds the way from records to wire types, `problem` the only mapping of errors to HTTP.
+//! Where the views do not agree is the reconciler's to say, and what is ordered about it goes to it. `convert` holds the way from records to wire types, `problem` the only mapping of errors to HTTP.
 
 mod accepted;
+mod audit;
 mod backup;
 mod convert;
 mod devices;
 mod doctor;
 mod events;
+mod explain;
 mod extract;
+mod findings;
 mod health;
 mod leases;
 mod observe;
@@ -33,15 +36,13 @@ use axum::routing::get;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use volume_client::types::{DoctorCheck, Finding};
+use volume_client::types::DoctorCheck;
 
 use crate::metrics::Metrics;
 use crate::model::Bytes;
 use crate::operation::Operations;
+use crate::reconcile::Reconciler;
 use crate::store::Store;
-
-/// Tells the disagreements that were found last.
-pub type FindingSource = Arc<dyn Fn() -> Vec<Finding> + Send + Sync>;
 
 /// Examines what is around the daemon: cloud, devices, host.
 pub type DoctorSource = Arc<dyn Fn() -> BoxFuture<'static, Vec<DoctorCheck>> + Send + Sync>;
@@ -56,7 +57,7 @@ pub struct Api {
     /// What is counted.
     pub metrics: Metrics,
     /// Where the views do not agree.
-    pub findings: FindingSource,
+    pub reconciler: Arc<Reconciler>,
     /// How the surroundings are.
     pub doctor: DoctorSource,
     /// Cancelled when the daemon stops: streams and long polls then end.
@@ -73,6 +74,9 @@ pub fn router(api: Api, body_limit: Bytes) -> Router {
         .merge(snapshots::routes())
         .merge(operations::routes())
         .merge(devices::routes())
+        .merge(findings::routes())
+        .merge(audit::routes())
+        .merge(explain::routes())
         .merge(backup::routes())
         .merge(doctor::routes())
         .merge(leases::routes())

@@ -1,24 +1,18 @@
-//! How the daemon stands, and where its views do not agree.
+//! How the daemon stands.
 
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
-use volume_client::types::{Counts, Finding, Page, Status};
+use volume_client::types::{Counts, Status};
 
+use super::Api;
 use super::convert::operation;
 use super::health::readiness;
 use super::problem::ApiError;
-use super::{Api, page};
 use crate::store::{OperationRecord, StoreError, leases, mappings, operations, volumes};
 
 pub(super) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/status", get(status))
-        .route("/findings", get(findings))
-}
-
-async fn findings(State(api): State<Api>) -> Json<Page<Finding>> {
-    Json(page::whole((api.findings)()))
+    Router::new().route("/status", get(status))
 }
 
 async fn status(State(api): State<Api>) -> Result<Json<Status>, ApiError> {
@@ -33,7 +27,7 @@ async fn status(State(api): State<Api>) -> Result<Json<Status>, ApiError> {
         readiness: readiness(&api).await,
         counts,
         operations: operations.collect(),
-        findings: (api.findings)(),
+        findings: api.reconciler.findings().await?,
     }))
 }
 

@@ -62,6 +62,22 @@ pub(super) fn holder(holder: &str, detail: Option<&str>) -> Result<(), Failure> 
     )
 }
 
+/// Why a finding is passed over.
+pub(super) fn why(why: &str) -> Result<(), Failure> {
+    check(
+        is_text(why, 1..=500) && !why.trim().is_empty(),
+        "`why` must be 1 to 500 characters without control characters",
+    )
+}
+
+/// The provider's id of a volume.
+pub(super) fn provider_volume_id(id: &str) -> Result<(), Failure> {
+    check(
+        is_text(id, 1..=200),
+        "`provider_volume_id` must be 1 to 200 characters without control characters",
+    )
+}
+
 /// The time between renewals of a lease, if one is named.
 pub(super) fn ttl(seconds: Option<u32>) -> Result<Option<u32>, Failure> {
     check(
@@ -119,6 +135,8 @@ mod tests {
         };
         assert!(source(&disk("vm", "disk 1")).is_ok());
         assert!(source(&disk("", "d")).is_err() && source(&disk("v", "\0")).is_err());
+        assert!(why("a test disk").is_ok() && why(" ").is_err() && why(&"x".repeat(501)).is_err());
+        assert!(provider_volume_id("p-1").is_ok() && provider_volume_id("").is_err());
         assert!(vm_id("").is_err() && vm_id("local").is_ok());
     }
 }

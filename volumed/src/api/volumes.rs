@@ -1,11 +1,12 @@
-//! Volumes: list, look, create, resize, delete, attach, detach, correlate, and the verified device.
+//! Volumes: list, look, create, adopt, resize, delete, attach, detach, correlate, and the verified device.
 
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use volume_client::types::{
-    AttachVolume, ErrorCode, NewVolume, Page, ResizeVolume, Volume, VolumeDevice, VolumeId, VolumeState,
+    AdoptVolume, AttachVolume, ErrorCode, NewVolume, Page, ResizeVolume, Volume, VolumeDevice, VolumeId,
+    VolumeState,
 };
 
 use super::accepted::Accepted;
@@ -14,11 +15,13 @@ use super::extract::{At, Command, Empty, Params};
 use super::problem::{ApiError, failure};
 use super::{Api, page, validate};
 use crate::model::Request;
+use crate::operation::Adoption;
 use crate::store::VolumeFilter;
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
         .route("/volumes", get(list).post(create))
+        .route("/volumes/adopt", post(adopt))
         .route("/volumes/{volume_id}", get(look).delete(delete))
         .route("/volumes/{volume_id}/attach", post(attach))
         .route("/volumes/{volume_id}/detach", post(detach))
@@ -88,6 +91,21 @@ async fn create(State(api): State<Api>, command: Command<NewVolume>) -> Result<A
         source: new.source,
     };
     api.submit(None, request, command).await
+}
+
+async fn adopt(State(api): State<Api>, command: Command<AdoptVolume>) -> Result<Accepted, ApiError> {
+    let AdoptVolume {
+        provider_volume_id,
+        name,
+    } = command.body;
+    validate::name(&name)?;
+    validate::provider_volume_id(&provider_volume_id)?;
+    let adoption = Adoption {
+        provider_volume_id,
+        name,
+    };
+    let record = api.operations.adopt(adoption, command.asker, command.key).await?;
+    api.accepted(record, command.wait).await
 }
 
 async fn delete(

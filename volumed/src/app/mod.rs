@@ -16,6 +16,8 @@ mod parts;
 mod serve;
 mod signals;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -45,7 +47,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         store: store.clone(),
         operations: parts.operations.clone(),
         metrics: parts.metrics.clone(),
-        findings: parts.findings.clone(),
+        reconciler: Arc::clone(&parts.reconciler),
         doctor: parts.examiner(&config),
         stopping: stopping.clone(),
         started_at: Timestamp::now(),
@@ -82,7 +84,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
 async fn work(parts: &Parts, stopping: &CancellationToken) -> Result<(), AppError> {
     parts.operations.recover().await?;
     notify::ready();
-    let reconciler = std::sync::Arc::clone(&parts.reconciler);
+    let reconciler = Arc::clone(&parts.reconciler);
     reconciler.run(stopping.clone()).await;
     Err(AppError::Ended { task: "reconciler" })
 }

@@ -6,17 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::AppError;
-use crate::api::{DoctorSource, FindingSource};
+use crate::api::DoctorSource;
 use crate::cloud::{CallObserver, Cloud, CloudStack, LocalCloud, LocalConfig, Metered, Retry, RetryPolicy};
 use crate::config::{Config, Devices, Provider, VolumeIdentity};
 use crate::device::{
-    InventoryFeed, KernelIdentities, SysRoot, Watcher, WatcherConfig, WatcherStats, boot_id,
+    InventoryFeed, KernelIdentities, KernelMachine, Machine, SysRoot, Watcher, WatcherConfig, WatcherStats,
+    boot_id,
 };
 use crate::doctor::Doctor;
 use crate::metrics::{Metrics, WatcherTotals};
 use crate::model::{OperationKind, OperationStatus};
 use crate::operation::{self, IdentityPolicy, Observer, Operations, Settings};
-use crate::reconcile::Reconciler;
+use crate::reconcile::{self, Bounds, Reconciler};
 use crate::store::{self, Store};
 
 /// How often the three views are compared where nothing gives a reason to.
@@ -26,7 +27,6 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(60);
 pub(super) struct Parts {
     pub(super) operations: Operations,
     pub(super) metrics: Metrics,
-    pub(super) findings: FindingSource,
     pub(super) reconciler: Arc<Reconciler>,
     cloud: Arc<dyn Cloud>,
     watcher: Watcher,
@@ -49,10 +49,12 @@ impl Parts {
         let (watcher, feed) = blocking("device watcher", || Watcher::start(watching)).await?;
         let metrics = metrics_of(feed.clone());
         let cloud = layered(open_cloud(config).await?, &metrics);
+        let machine: Arc<dyn Machine> = Arc::new(KernelMachine::default());
         let parts = operation::Parts {
             store: store.clone(),
             cloud: Arc::clone(&cloud),
             feed: feed.clone(),
+            machine: Arc::clone(&machine),
             observer: Arc::new(Counted(metrics.clone())),
             settings: Settings {
                 concurrency: config.operations.concurrency,
@@ -62,18 +64,18 @@ impl Parts {
             },
         };
         let operations = Operations::start(parts).await.map_err(failed("operations"))?;
-        let reconciler = Reconciler::new(
-            store.clone(),
-            Arc::clone(&cloud),
+        let reconciler = Reconciler::new(reconcile::Parts {
+            store: store.clone(),
+            cloud: Arc::clone(&cloud),
             feed,
-            operations.clone(),
-            RECONCILE_EVERY,
-        );
-        let source = Arc::clone(&reconciler);
+            machine,
+            operations: operations.clone(),
+            bounds: Bounds::of(config.reconcile),
+            timer: RECONCILE_EVERY,
+        });
         Ok(Self {
             operations,
             metrics,
-            findings: Arc::new(move || source.findings()),
             reconciler,
             cloud,
             watcher,

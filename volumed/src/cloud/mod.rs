@@ -200,6 +200,8 @@ pub struct ProviderVolume {
     pub provider_ref: String,
     /// The name it was given; empty where the provider cannot tell.
     pub name: String,
+    /// Whether it is, or may be, the disk that a VM boots from.
+    pub is_root: bool,
     /// Its size now.
     pub size: Bytes,
     /// What may be done with it.

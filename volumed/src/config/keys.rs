@@ -10,7 +10,9 @@ use toml::Value;
 
 use super::cloudstack;
 use super::layers::Values;
-use super::{Config, Devices, Http, Local, Log, LogFormat, LogLevel, Operations, Origin, Problem, Provider};
+use super::{
+    Config, Devices, Http, Local, Log, LogFormat, LogLevel, Operations, Origin, Problem, Provider, Reconcile,
+};
 use crate::model::Bytes;
 
 /// Every key, but those of `cloudstack`.
@@ -27,6 +29,9 @@ const KEYS: &[&str] = &[
     "log.level",
     "operations.concurrency",
     "operations.attach_timeout_seconds",
+    "reconcile.orphan_grace_seconds",
+    "reconcile.stuck_after_seconds",
+    "reconcile.uses_every_seconds",
     "http.body_limit_bytes",
     "http.connections",
     "http.header_timeout_seconds",
@@ -74,6 +79,11 @@ pub(super) fn read(values: Values, problems: &mut Vec<Problem>) -> Option<Config
     let level = reader.choice("log.level", "info", LEVELS);
     let concurrency = reader.count("operations.concurrency", 8, 1..=256);
     let attach = reader.seconds("operations.attach_timeout_seconds", 120, 1..=3600);
+    let reconcile = (
+        reader.seconds("reconcile.orphan_grace_seconds", 300, 1..=86_400),
+        reader.seconds("reconcile.stuck_after_seconds", 600, 1..=86_400),
+        reader.seconds("reconcile.uses_every_seconds", 30, 1..=3600),
+    );
     let body_limit = reader.number("http.body_limit_bytes", 1 << 20, 1024..=64 << 20);
     let connections = reader.count("http.connections", 512, 1..=65_536);
     let header_timeout = reader.seconds("http.header_timeout_seconds", 30, 1..=300);
@@ -98,6 +108,11 @@ pub(super) fn read(values: Values, problems: &mut Vec<Problem>) -> Option<Config
         operations: Operations {
             concurrency: concurrency?,
             attach_timeout: attach?,
+        },
+        reconcile: Reconcile {
+            orphan_grace: reconcile.0?,
+            stuck_after: reconcile.1?,
+            uses_every: reconcile.2?,
         },
         http: Http {
             body_limit: Bytes(body_limit?),

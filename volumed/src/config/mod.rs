@@ -43,6 +43,8 @@ pub struct Config {
     pub log: Log,
     /// How operations are run.
     pub operations: Operations,
+    /// How long something must stand before it is called an orphan.
+    pub reconcile: Reconcile,
     /// How HTTP is served.
     pub http: Http,
     /// How long running steps and requests may take to come to rest when the daemon is told to stop.
@@ -129,6 +131,17 @@ pub struct Operations {
     pub concurrency: usize,
     /// How long an attach waits for its device.
     pub attach_timeout: Duration,
+}
+
+/// How long something must stand before it is called an orphan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reconcile {
+    /// How long the cloud must have shown a volume that no record is of.
+    pub orphan_grace: Duration,
+    /// How long the cloud may be at work on a volume, or at getting rid of one.
+    pub stuck_after: Duration,
+    /// How often it is looked who uses the devices of volumes, at most.
+    pub uses_every: Duration,
 }
 
 /// How HTTP is served.

@@ -11,6 +11,7 @@ mod disk;
 mod fake_tree;
 mod identity;
 mod ioctl;
+mod machine;
 mod openers;
 mod pin;
 mod root;
@@ -23,12 +24,13 @@ pub use checks::{examine_disks, examine_watcher};
 pub use correlator::{Correlation, Expectation, ForeignReason, correlate};
 pub use disk::{Disk, Inventory, Partition};
 pub use identity::{IdentitySource, KernelIdentities, NotReady, loop_identity_of_file};
-pub use openers::{Exclusivity, Opener, ProbeError, exclusive_probe, openers};
+pub use machine::{HeldDisk, KernelMachine, Machine};
+pub use openers::{Exclusivity, Opener, ProbeError, exclusive_probe, openers, openers_of};
 pub use pin::{Observed, Pin, PinError, open_verified};
 pub use root::{SysRoot, rescan_pci};
 pub use scan::{ScanError, boot_id, scan, scan_with};
 pub use usage::{Usage, UsageError, Use};
 pub use watcher::{
-    Alarms, ChangeExpected, Hearing, InventoryFeed, RescanError, WaitError, Watcher, WatcherConfig,
-    WatcherDied, WatcherStartError, WatcherStats,
+    Alarms, ChangeExpected, Hearing, InventoryFeed, Publisher, RescanError, Scanner, WaitError, Watcher,
+    WatcherConfig, WatcherDied, WatcherStartError, WatcherStats,
 };

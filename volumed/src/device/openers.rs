@@ -29,8 +29,16 @@ pub struct Opener {
 /// # Errors
 /// Where `/proc` cannot be listed.
 pub fn openers(root: &SysRoot, disk: &Disk) -> io::Result<Vec<Opener>> {
+    Ok(openers_of(root, &[disk])?.remove(0))
+}
+
+/// The same for several disks in one look at the processes; in the order of `disks`.
+///
+/// # Errors
+/// As [`openers`].
+pub fn openers_of(root: &SysRoot, disks: &[&Disk]) -> io::Result<Vec<Vec<Opener>>> {
     let own = std::process::id();
-    let mut found = Vec::new();
+    let mut found = vec![Vec::new(); disks.len()];
     for entry in std::fs::read_dir(&root.proc)? {
         let entry = entry?;
         let Some(pid) = entry
@@ -40,26 +48,35 @@ pub fn openers(root: &SysRoot, disk: &Disk) -> io::Result<Vec<Opener>> {
         else {
             continue;
         };
-        if pid != own && has_open(&entry.path(), disk) {
-            let comm = std::fs::read(entry.path().join("comm")).unwrap_or_default();
-            found.push(Opener {
-                pid,
-                comm: String::from_utf8_lossy(&comm).trim_end().to_owned(),
-            });
+        let open = match pid == own {
+            true => Vec::new(),
+            false => open_in(&entry.path()),
+        };
+        for (disk, openers) in disks.iter().zip(&mut found) {
+            if open.iter().any(|devnum| disk.covers(*devnum)) {
+                let comm = std::fs::read(entry.path().join("comm")).unwrap_or_default();
+                openers.push(Opener {
+                    pid,
+                    comm: String::from_utf8_lossy(&comm).trim_end().to_owned(),
+                });
+            }
         }
     }
-    found.sort_unstable_by_key(|opener| opener.pid);
+    for openers in &mut found {
+        openers.sort_unstable_by_key(|opener| opener.pid);
+    }
     Ok(found)
 }
 
-fn has_open(process: &Path, disk: &Disk) -> bool {
+/// The block devices that a process has open.
+fn open_in(process: &Path) -> Vec<DevNum> {
     let Ok(descriptors) = std::fs::read_dir(process.join("fd")) else {
-        return false;
+        return Vec::new();
     };
     descriptors
         .flatten()
         .filter_map(|descriptor| block_number_behind(&descriptor.path()))
-        .any(|devnum| disk.covers(devnum))
+        .collect()
 }
 
 /// The number of the block device behind a descriptor link; asks no file server that may not answer.

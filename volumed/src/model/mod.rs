@@ -13,7 +13,7 @@ pub use identity::{DevNum, Identity, IdentityParseError, Incarnation, diskseq_te
 pub use operation::{Failure, JournalLine, OperationKind, OperationStatus, Request, StepState};
 pub use text::UnknownText;
 pub use volume::{
-    AttachmentState, DeviceExpectation, EventKind, LeaseAccess, LeaseId, LeasePurpose, OperationId,
-    SnapshotId, SnapshotState, SourceDisk, VolumeId, VolumeState,
+    AttachmentState, DeviceExpectation, EventKind, FindingId, LeaseAccess, LeaseId, LeasePurpose,
+    OperationId, SnapshotId, SnapshotState, SourceDisk, VolumeId, VolumeState,
 };
 pub use volume_client::types::ErrorCode;

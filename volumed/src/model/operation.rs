@@ -26,6 +26,8 @@ text_enum! {
         SnapshotRevert = "snapshot_revert",
         /// Delete a snapshot.
         SnapshotDelete = "snapshot_delete",
+        /// Make a record of a volume that the cloud has.
+        Adopt = "adopt",
     }
 }
 
@@ -118,6 +120,17 @@ pub enum Request {
         /// Which.
         snapshot_id: SnapshotId,
     },
+    /// Make a record of a volume that the cloud has.
+    Adopt {
+        /// The provider's own id of it.
+        provider_volume_id: String,
+        /// The name that it is to have here.
+        name: String,
+        /// Its size when it was asked for.
+        size_bytes: u64,
+        /// Whether it was attached here then: that attachment is taken over.
+        attached: bool,
+    },
 }
 
 impl Request {
@@ -134,6 +147,7 @@ impl Request {
             Request::SnapshotCreate { .. } => OperationKind::SnapshotCreate,
             Request::SnapshotRevert { .. } => OperationKind::SnapshotRevert,
             Request::SnapshotDelete { .. } => OperationKind::SnapshotDelete,
+            Request::Adopt { .. } => OperationKind::Adopt,
         }
     }
 }

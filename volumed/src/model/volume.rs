@@ -10,7 +10,7 @@
 
 use super::text::text_enum;
 use super::{Bytes, Identity};
-pub use volume_client::types::{LeaseId, OperationId, SnapshotId, SourceDisk, VolumeId};
+pub use volume_client::types::{FindingId, LeaseId, OperationId, SnapshotId, SourceDisk, VolumeId};
 
 text_enum! {
     /// Where a volume is in its life.

@@ -35,7 +35,8 @@ pub(super) fn admit(request: &Request, at: &Situation) -> Result<(), OperationEr
         });
     }
     match request {
-        Request::Create { .. } => Ok(()),
+        // Both make their volume's record; what can be known without the cloud is judged where they do.
+        Request::Create { .. } | Request::Adopt { .. } => Ok(()),
         Request::Attach { vm_id } => attach(vm_id, at),
         Request::Detach {} => detach(at),
         Request::Delete { confirm_name } => delete(confirm_name.as_deref(), at),

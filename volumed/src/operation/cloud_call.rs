@@ -61,7 +61,12 @@ where
     cx.crash_point(step, "after-answer");
     result.map_err(|error| match error {
         CloudError::Unknown { .. } => {
-            let until = Timestamp::now().saturating_add(expiry).unwrap_or(Timestamp::MAX);
+            let until = cx
+                .world
+                .store
+                .now()
+                .saturating_add(expiry)
+                .unwrap_or(Timestamp::MAX);
             StepError::InDoubt {
                 waiting_for: with_causes(&error),
                 until,
@@ -151,7 +156,7 @@ pub(super) async fn doubts(cx: &Context) -> Result<Vec<Doubt>, StepError> {
 
 /// Asks for the fate of a call whose answer was lost. `None` once it is settled, which is recorded.
 async fn settle(cx: &Context, open: OpenCall) -> Result<Option<Doubt>, StepError> {
-    let (now, call) = (Timestamp::now(), Call { id: open.id.clone() });
+    let (now, call) = (cx.world.store.now(), Call { id: open.id.clone() });
     let soon = now.saturating_add(ASK_AGAIN).unwrap_or(Timestamp::MAX);
     let doubt = |why: String, until| {
         Ok(Some(Doubt {

@@ -1,15 +1,17 @@
 //! Waiting for a device: until exactly one is proven to be the expected one, in slices, so that the cloud can be asked between.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use volume_client::types::ConditionKind;
 
 use super::device_failure::{mismatch, missing, refusal};
 use super::kernel::SETTLE;
 use super::step::{Context, StepError};
-use crate::device::{Correlation, Inventory, Pin};
+use crate::device::{Correlation, HeldDisk, Inventory};
 use crate::model::{DeviceExpectation, Failure, Identity};
+use crate::store;
 
 /// A disk that has not come by then may have been overlooked by the bus.
 const RESCAN_AFTER: Duration = Duration::from_secs(30);
@@ -44,7 +46,7 @@ impl<'a> DeviceWait<'a> {
     ///
     /// # Errors
     /// Where a device was refused, and where none came within the time that an attach has.
-    pub(super) async fn slice(&mut self) -> Result<Option<Arc<Pin>>, StepError> {
+    pub(super) async fn slice(&mut self) -> Result<Option<Arc<dyn HeldDisk>>, StepError> {
         let kernel = &self.cx.world.kernel;
         let over = Instant::now() + SLICE;
         let _watched = kernel.expect_change();
@@ -74,7 +76,7 @@ impl<'a> DeviceWait<'a> {
                     }
                     let now = Instant::now();
                     if now >= over {
-                        self.note_overdue().await;
+                        self.note_overdue().await?;
                         return Ok(None);
                     }
                     left.min(over - now)
@@ -92,7 +94,7 @@ impl<'a> DeviceWait<'a> {
     async fn judge(
         &self,
         inventory: &Arc<Inventory>,
-    ) -> Result<Result<Option<Arc<Pin>>, Failure>, StepError> {
+    ) -> Result<Result<Option<Arc<dyn HeldDisk>>, Failure>, StepError> {
         let world = &self.cx.world;
         Ok(match world.kernel.correlate(inventory, self.expected).await? {
             Correlation::Matched(disk) => match world.kernel.open(disk, self.expected).await? {
@@ -107,9 +109,21 @@ impl<'a> DeviceWait<'a> {
         })
     }
 
-    /// What is done about a disk that is long in coming: the bus is asked once to look for it, then people are told.
-    async fn note_overdue(&mut self) {
+    /// What is done about a disk that is long in coming: it is said what is waited for, the bus is asked once to look for it,
+    /// then people are told.
+    async fn note_overdue(&mut self) -> Result<(), StepError> {
         let (waited, world) = (self.began.elapsed(), &self.cx.world);
+        let (id, text) = (
+            self.cx.op.id,
+            format!(
+                "a device with {} to appear, which the cloud says is attached",
+                self.expected.identity
+            ),
+        );
+        world
+            .store
+            .write(move |tx| store::operations::set_waiting(tx, id, Some(&text)))
+            .await?;
         let has_bus = matches!(self.expected.identity, Identity::Serial(_));
         if waited >= RESCAN_AFTER && has_bus && !self.rescanned {
             self.rescanned = true;
@@ -125,5 +139,6 @@ impl<'a> DeviceWait<'a> {
             let kind = ConditionKind::DeviceMissing;
             world.conditions.raise(self.cx.volume.id, kind, text, hint);
         }
+        Ok(())
     }
 }

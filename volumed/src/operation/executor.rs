@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -170,21 +171,15 @@ impl Executor {
     }
 
     async fn journal(&self, id: OperationId) -> Result<Vec<JournalLine>, StoreError> {
-        let lines = self
-            .world
-            .store
-            .read(move |conn| store::journal::read(conn, id))
-            .await?;
+        let of = &self.world.store;
+        let lines = of.read(move |conn| store::journal::read(conn, id)).await?;
         Ok(lines.into_iter().map(|record| record.line).collect())
     }
 
     async fn reload(&self, id: OperationId) -> Result<OperationRecord, StoreError> {
-        let read = self
-            .world
-            .store
-            .read(move |conn| store::operations::get(conn, id));
-        read.await?
-            .ok_or_else(|| StoreError::Stale(format!("operation {id} has no record")))
+        let of = &self.world.store;
+        let found = of.read(move |conn| store::operations::get(conn, id)).await?;
+        found.ok_or_else(|| StoreError::Stale(format!("operation {id} has no record")))
     }
 
     async fn context(
@@ -302,7 +297,7 @@ impl Executor {
             Err(StepError::InDoubt { waiting_for, until }) => {
                 self.say_waiting(cx, &format!("undoing {}: {waiting_for}", step.name()))
                     .await?;
-                self.sleep(until_settled(until)).await
+                self.sleep(until_settled(until, self.world.store.now())).await
             }
             // Undoing is never given up: what it leaves behind would be lost.
             Err(error) => {

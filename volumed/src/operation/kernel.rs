@@ -1,13 +1,15 @@
 //! Asking the kernel, from async code: every question that may block runs on a thread where blocking is allowed.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::device_failure::{mismatch, refusal, unreadable};
 use super::step::{Context, StepError, with_causes};
 use crate::device::{
-    self, ChangeExpected, Correlation, Disk, Exclusivity, Inventory, InventoryFeed, Pin, PinError, SysRoot,
-    Usage,
+    self, ChangeExpected, Correlation, Disk, Exclusivity, HeldDisk, Inventory, InventoryFeed, Machine,
+    PinError, Usage,
 };
 use crate::model::{DevNum, DeviceExpectation, ErrorCode, Failure, Identity};
 use crate::store::Observation;
@@ -22,15 +24,27 @@ const SCAN_DEADLINE: Duration = Duration::from_secs(10);
 /// The kernel of this machine.
 pub(super) struct Kernel {
     feed: InventoryFeed,
-    root: SysRoot,
+    machine: Arc<dyn Machine>,
 }
 
 impl Kernel {
-    pub(super) fn new(feed: InventoryFeed) -> Self {
-        Self {
-            feed,
-            root: SysRoot::default(),
+    pub(super) fn new(feed: InventoryFeed, machine: Arc<dyn Machine>) -> Self {
+        Self { feed, machine }
+    }
+
+    /// Asks the machine, on a thread where blocking is allowed unless it never blocks.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn Machine) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        if self.machine.answers_at_once() {
+            return Ok(question(&*self.machine));
         }
+        let machine = Arc::clone(&self.machine);
+        let lost = |_| Failure::new(ErrorCode::Internal, "asking the kernel did not come to its end");
+        tokio::task::spawn_blocking(move || question(&*machine))
+            .await
+            .map_err(lost)
     }
 
     /// The latest inventory.
@@ -44,7 +58,7 @@ impl Kernel {
         let differs = |now: &Arc<Inventory>| {
             (now.disks != seen.disks || now.unsettled != seen.unsettled).then(|| Arc::clone(now))
         };
-        let far = tokio::time::Instant::now() + Duration::from_secs(3600);
+        let far = Instant::now() + Duration::from_secs(3600);
         match self.feed.wait_for(differs, far).await {
             Ok(inventory) => inventory,
             // The watcher has ended, and the daemon with it soon.
@@ -55,7 +69,7 @@ impl Kernel {
     /// An inventory that was taken after this was asked.
     pub(super) async fn look(&self) -> Result<Arc<Inventory>, Failure> {
         self.feed
-            .rescan(tokio::time::Instant::now() + SCAN_DEADLINE)
+            .rescan(Instant::now() + SCAN_DEADLINE)
             .await
             .map_err(|error| {
                 Failure::new(
@@ -70,9 +84,10 @@ impl Kernel {
         inventory: &Arc<Inventory>,
         expected: &DeviceExpectation,
     ) -> Result<Correlation, Failure> {
-        let (root, inventory, expected) = (self.root.clone(), Arc::clone(inventory), expected.clone());
-        blocking(move || {
-            let usage = Usage::collect(&root, &inventory)
+        let (inventory, expected) = (Arc::clone(inventory), expected.clone());
+        self.ask(move |machine| {
+            let usage = machine
+                .usage(&inventory)
                 .map_err(|e| Failure::new(ErrorCode::DeviceUnverifiable, with_causes(&e)))?;
             Ok(device::correlate(&inventory, &usage, &expected))
         })
@@ -84,13 +99,13 @@ impl Kernel {
         &self,
         disk: Disk,
         expected: &DeviceExpectation,
-    ) -> Result<Result<Arc<Pin>, PinError>, Failure> {
+    ) -> Result<Result<Arc<dyn HeldDisk>, PinError>, Failure> {
         let expected = expected.clone();
-        blocking(move || device::open_verified(&disk, &expected).map(Arc::new)).await
+        self.ask(move |machine| machine.open(&disk, &expected)).await
     }
 
     /// Finds and proves the expected device in a fresh inventory, whoever uses it: for one that was bound before.
-    pub(super) async fn reopen(&self, expected: &DeviceExpectation) -> Result<Arc<Pin>, Failure> {
+    pub(super) async fn reopen(&self, expected: &DeviceExpectation) -> Result<Arc<dyn HeldDisk>, Failure> {
         let inventory = self.look().await?;
         match device::correlate(&inventory, &Usage::default(), expected) {
             // The caller compares it with the very plug-in that was bound, before there was a dispute or while there was none.
@@ -105,14 +120,13 @@ impl Kernel {
     /// device of the latest inventory claims to be it too.
     pub(super) async fn verify(
         &self,
-        pin: Arc<Pin>,
+        pin: Arc<dyn HeldDisk>,
         expected: &DeviceExpectation,
     ) -> Result<Observation, Failure> {
         let inventory = self.inventory();
         require_single(&inventory, expected)?;
         let (expected, boot_id) = (expected.clone(), inventory.boot_id.clone());
-        let root = self.root.clone();
-        blocking(move || {
+        self.ask(move |machine| {
             let seen = pin.verify(&expected).map_err(|e| refusal(&e))?;
             Ok(Observation {
                 identity: seen.identity,
@@ -121,14 +135,14 @@ impl Kernel {
                 size: seen.size,
                 device_path: seen.path.display().to_string(),
                 devnum: seen.devnum.to_string(),
-                written_sectors: written_sectors(&root, seen.devnum).unwrap_or(NOT_COUNTED),
+                written_sectors: machine.written_sectors(seen.devnum).unwrap_or(NOT_COUNTED),
             })
         })
         .await?
     }
 
     /// Brings everything written to the device to the volume.
-    pub(super) async fn flush(&self, pin: Arc<Pin>) -> Result<(), Failure> {
+    pub(super) async fn flush(&self, pin: Arc<dyn HeldDisk>) -> Result<(), Failure> {
         let failed = |e: PinError| {
             let text = format!(
                 "data written to the device may not have reached the volume: {}",
@@ -137,7 +151,7 @@ impl Kernel {
             Failure::new(ErrorCode::DeviceUnverifiable, text)
                 .hint("check the volume's content before you use it")
         };
-        blocking(move || pin.flush()).await?.map_err(failed)
+        self.ask(move |_| pin.flush()).await?.map_err(failed)
     }
 
     /// Who uses a device of this identity, beside ourselves; one text per use. Every device that carries it is looked at,
@@ -155,12 +169,12 @@ impl Kernel {
     }
 
     async fn uses_now(&self, identity: &Identity) -> Result<Uses, Failure> {
-        let (root, inventory, identity) = (self.root.clone(), self.look().await?, identity.clone());
-        blocking(move || {
-            let usage = Usage::collect(&root, &inventory).map_err(|e| unreadable(&e))?;
+        let (inventory, identity) = (self.look().await?, identity.clone());
+        self.ask(move |machine| {
+            let usage = machine.usage(&inventory).map_err(|e| unreadable(&e))?;
             let mut all = Uses::default();
             for disk in inventory.carriers(&identity) {
-                all.collect(&root, &usage, disk)?;
+                all.collect(machine, &usage, disk)?;
             }
             Ok(all)
         })
@@ -180,7 +194,7 @@ impl Kernel {
     }
 
     /// Whether the latest inventory no longer has the very plug-in that is held: it was pulled out.
-    pub(super) fn is_pulled_out(&self, pin: &Pin) -> bool {
+    pub(super) fn is_pulled_out(&self, pin: &dyn HeldDisk) -> bool {
         let inventory = self.inventory();
         let mut disks = inventory.disks.iter();
         inventory.unsettled.is_empty()
@@ -189,7 +203,7 @@ impl Kernel {
 
     /// Waits a few seconds for the device of this identity to go; says whether it went.
     pub(super) async fn await_gone(&self, cx: &Context, identity: &Identity) -> Result<bool, StepError> {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(5);
         let _watched = self.feed.expect_change();
         let mut inventory = self.look().await?;
         while !is_absent(&inventory, identity) {
@@ -209,8 +223,7 @@ impl Kernel {
 
     /// Has the PCI bus look for disks that it was not told of.
     pub(super) async fn rescan_bus(&self) -> Result<(), Failure> {
-        let root = self.root.clone();
-        let asked = blocking(move || device::rescan_pci(&root)).await?;
+        let asked = self.ask(|machine| machine.rescan_bus()).await?;
         asked.map_err(|error| unreadable(&error))
     }
 
@@ -221,7 +234,7 @@ impl Kernel {
 
     /// How many sectors the kernel counts as written or discarded on the device.
     pub(super) fn written_sectors(&self, devnum: DevNum) -> Option<u64> {
-        written_sectors(&self.root, devnum)
+        self.machine.written_sectors(devnum)
     }
 }
 
@@ -233,14 +246,14 @@ struct Uses {
 }
 
 impl Uses {
-    fn collect(&mut self, root: &SysRoot, usage: &Usage, disk: &Disk) -> Result<(), Failure> {
+    fn collect(&mut self, machine: &dyn Machine, usage: &Usage, disk: &Disk) -> Result<(), Failure> {
         let node = disk.node.display();
         self.lasting
             .extend(usage.of(disk.devnum).iter().map(|one| format!("{node} is {one}")));
-        let openers = device::openers(root, disk).map_err(|e| unreadable(&e))?;
+        let openers = machine.openers(disk).map_err(|e| unreadable(&e))?;
         let open = |o: &device::Opener| format!("{node} is open in {} (pid {})", o.comm, o.pid);
         self.passing.extend(openers.iter().map(open));
-        let claim = device::exclusive_probe(disk).map_err(|e| unreadable(&e))?;
+        let claim = machine.exclusive_probe(disk).map_err(|e| unreadable(&e))?;
         if self.lasting.is_empty() && openers.is_empty() && claim == Exclusivity::Claimed {
             self.passing.push(format!(
                 "{node} is claimed exclusively by something that cannot be seen from here"
@@ -262,24 +275,4 @@ fn require_single(inventory: &Inventory, expected: &DeviceExpectation) -> Result
 
 fn is_absent(inventory: &Inventory, identity: &Identity) -> bool {
     inventory.unsettled.is_empty() && inventory.carriers(identity).next().is_none()
-}
-
-/// Fields 7 and 14 of the device's `stat` (Documentation/block/stat.rst): sectors written and sectors discarded. `None`
-/// where they cannot be read, or where the kernel was told not to count.
-fn written_sectors(root: &SysRoot, devnum: DevNum) -> Option<u64> {
-    let dir = root.by_number(devnum);
-    if std::fs::read_to_string(dir.join("queue/iostats")).ok()?.trim() != "1" {
-        return None;
-    }
-    let stat = std::fs::read_to_string(dir.join("stat")).ok()?;
-    let fields: Vec<u64> = stat
-        .split_ascii_whitespace()
-        .map_while(|field| field.parse().ok())
-        .collect();
-    Some(fields.get(6)? + fields.get(13).copied().unwrap_or(0))
-}
-
-async fn blocking<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-    let lost = |_| Failure::new(ErrorCode::Internal, "asking the kernel did not come to its end");
-    tokio::task::spawn_blocking(ask).await.map_err(lost)
 }

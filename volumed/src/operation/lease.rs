@@ -6,11 +6,9 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::step::StepError;
 use super::world::World;
-use super::{OperationError, VerifiedDevice};
+use super::{OperationError, Operations, VerifiedDevice};
 use crate::model::{ErrorCode, Failure, LeaseAccess, LeaseId, VolumeId, VolumeState};
 use crate::store::{
     self, Asker, AuditEntry, Key, KeyedResource, LeaseRecord, Observation, Replay, StoreError, Tx,
@@ -20,8 +18,40 @@ use crate::store::{
 use super::service::NewLease;
 use crate::store::mappings::NOT_COUNTED;
 
+/// Who ends leases where no person asks for it.
+pub(super) const DAEMON: &str = "volumed";
+
+impl Operations {
+    /// Ends the volume's leases that were not renewed in time, once the kernel shows that nobody uses its device. Repeating
+    /// it changes nothing.
+    ///
+    /// # Errors
+    /// Refused with `volume_leased` where a lease lives, or the device is in use.
+    pub async fn end_abandoned_leases(&self, volume: VolumeId, actor: &str) -> Result<(), OperationError> {
+        self.recovery.require()?;
+        let found = self
+            .world
+            .store
+            .read(move |conn| store::volumes::get(conn, volume))
+            .await?;
+        let found = found.ok_or_else(|| super::submission::no_volume(volume))?;
+        match lapse_expired(&self.world, &found, actor).await {
+            Ok(()) => Ok(()),
+            Err(StepError::Store(error)) => Err(error.into()),
+            Err(
+                StepError::Failed(failure) | StepError::Conflict(failure) | StepError::Obstructed(failure),
+            ) => Err(failure.into()),
+            Err(other) => Err(OperationError::NotReady(other.to_string())),
+        }
+    }
+}
+
 /// Ends the volume's leases that were not renewed, where the kernel shows that nobody uses its device.
-pub(super) async fn lapse_expired(world: &World, volume: &VolumeRecord) -> Result<(), StepError> {
+pub(super) async fn lapse_expired(
+    world: &World,
+    volume: &VolumeRecord,
+    actor: &str,
+) -> Result<(), StepError> {
     let id = volume.id;
     let leases = world
         .store
@@ -30,7 +60,8 @@ pub(super) async fn lapse_expired(world: &World, volume: &VolumeRecord) -> Resul
     let Some(lease) = leases.first() else {
         return Ok(());
     };
-    if let Some(standing) = leases.iter().find(|lease| !lease.expired(Timestamp::now())) {
+    let now = world.store.now();
+    if let Some(standing) = leases.iter().find(|lease| !lease.expired(now)) {
         return Err(held(standing, "it was renewed in time").into());
     }
     if let Some(identity) = &volume.identity {
@@ -43,7 +74,8 @@ pub(super) async fn lapse_expired(world: &World, volume: &VolumeRecord) -> Resul
             .into());
         }
     }
-    world.store.write(move |tx| lapse(tx, &leases)).await?;
+    let actor = actor.to_owned();
+    world.store.write(move |tx| lapse(tx, &leases, &actor)).await?;
     Ok(())
 }
 
@@ -57,7 +89,7 @@ pub(super) async fn make_way(world: &World, new: &NewLease) -> Result<(), Operat
     let Some(volume) = volume.filter(|_| new.access == LeaseAccess::Write) else {
         return Ok(());
     };
-    match lapse_expired(world, &volume).await {
+    match lapse_expired(world, &volume, DAEMON).await {
         Ok(()) => Ok(()),
         Err(StepError::Store(error)) => Err(error.into()),
         Err(still_held) => {
@@ -67,7 +99,7 @@ pub(super) async fn make_way(world: &World, new: &NewLease) -> Result<(), Operat
     }
 }
 
-fn lapse(tx: &Tx<'_>, leases: &[LeaseRecord]) -> Result<(), StoreError> {
+fn lapse(tx: &Tx<'_>, leases: &[LeaseRecord], actor: &str) -> Result<(), StoreError> {
     for lease in leases {
         let still = store::leases::get(tx, lease.id)?.filter(|now| now.released_at.is_none());
         // Renewed meanwhile: its holder lives.
@@ -79,7 +111,7 @@ fn lapse(tx: &Tx<'_>, leases: &[LeaseRecord]) -> Result<(), StoreError> {
         store::audit::append(
             tx,
             &AuditEntry {
-                actor: "volumed",
+                actor,
                 action: "lease_lapsed",
                 volume_id: Some(lease.volume_id),
                 why: Some(why),

@@ -5,6 +5,7 @@
 //! that says what to ask the world next. Recovery and normal running are the same code.
 
 mod admission;
+mod adoption;
 mod cloud_call;
 mod conditions;
 mod device_failure;
@@ -30,11 +31,13 @@ mod trouble;
 mod view;
 mod world;
 
+pub use adoption::Adoption;
 pub use error::OperationError;
 pub use fit::misfit;
 pub use observer::{Observer, Unobserved};
 pub use recovery::{Parts, StartError};
 pub use service::{NewLease, Operations};
+pub use steps::step_names;
 pub use submission::Submission;
 pub use view::{ConditionRecord, DeviceView, VerifiedDevice};
 pub use world::{IdentityPolicy, Settings};

@@ -3,14 +3,19 @@
 use serde_json::{Value, json};
 
 use super::step::Context;
-use crate::model::{OperationKind, Request};
+use crate::model::{OperationKind, Request, VolumeState};
 use crate::store::{self, StoreError};
 
 /// The response of an operation whose steps are all done.
 pub(super) async fn response(cx: &Context) -> Result<Value, StoreError> {
     let volume = cx.volume.id;
     Ok(match cx.op.request.kind() {
-        OperationKind::Attach | OperationKind::Correlate => {
+        OperationKind::Adopt if cx.volume.state != VolumeState::InUse => json!({
+            "volume_id": volume,
+            "size_bytes": cx.volume.size.0,
+            "message": format!("volume {volume} is recorded and available"),
+        }),
+        OperationKind::Attach | OperationKind::Correlate | OperationKind::Adopt => {
             let mapping = cx
                 .world
                 .store

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::device::Pin;
+use crate::device::HeldDisk;
 use crate::model::VolumeId;
 
 /// How long the name of a disk that was pulled out stays taken.
@@ -15,18 +15,18 @@ const RETIREMENT: Duration = Duration::from_secs(60);
 /// The pins that are held.
 #[derive(Default)]
 pub(super) struct Pins {
-    held: Mutex<HashMap<VolumeId, Arc<Pin>>>,
+    held: Mutex<HashMap<VolumeId, Arc<dyn HeldDisk>>>,
 }
 
 impl Pins {
     /// Holds `pin` for the volume; an older one is let go.
-    pub(super) fn hold(&self, volume: VolumeId, pin: Arc<Pin>) {
+    pub(super) fn hold(&self, volume: VolumeId, pin: Arc<dyn HeldDisk>) {
         let older = self.held.lock().insert(volume, pin);
         drop(older);
     }
 
     /// The volume's pin.
-    pub(super) fn of(&self, volume: VolumeId) -> Option<Arc<Pin>> {
+    pub(super) fn of(&self, volume: VolumeId) -> Option<Arc<dyn HeldDisk>> {
         self.held.lock().get(&volume).cloned()
     }
 

@@ -20,7 +20,7 @@ use super::service::Operations;
 use super::submission::Submission;
 use super::world::{Settings, World};
 use crate::cloud::{Cloud, CloudError};
-use crate::device::{InventoryFeed, Pin};
+use crate::device::{HeldDisk, InventoryFeed, Machine};
 use crate::model::{
     AttachmentState, DeviceExpectation, ErrorCode, Failure, OperationId, Request, StepState, VolumeId,
     VolumeState, diskseq_text,
@@ -35,6 +35,8 @@ pub struct Parts {
     pub cloud: Arc<dyn Cloud>,
     /// What the watcher publishes of the kernel.
     pub feed: InventoryFeed,
+    /// The machine whose disks they are.
+    pub machine: Arc<dyn Machine>,
     /// Who wants to know how operations go.
     pub observer: Arc<dyn Observer>,
     /// The rules of this installation.
@@ -130,7 +132,7 @@ impl Operations {
                 found: provider,
             });
         }
-        let kernel = Kernel::new(parts.feed);
+        let kernel = Kernel::new(parts.feed, parts.machine);
         let boot_id = kernel.inventory().boot_id.clone();
         let world = Arc::new(World {
             store: parts.store,
@@ -251,7 +253,7 @@ pub(super) async fn repin(
     world: &World,
     mapping: &MappingRecord,
     expected: &DeviceExpectation,
-) -> Result<Arc<Pin>, Failure> {
+) -> Result<Arc<dyn HeldDisk>, Failure> {
     let pin = world.kernel.reopen(expected).await?;
     let bound = &mapping.observed;
     if bound.boot_id != world.boot_id || bound.diskseq != pin.diskseq() {

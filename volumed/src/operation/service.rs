@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::executor::Executor;
 use super::recovery::{self, Recovery};
 use super::step::with_causes;
@@ -153,7 +151,7 @@ impl Operations {
             vm_id: attachment.vm_id,
             generation: attachment.generation,
             attached_at: attachment.attached_at.unwrap_or(mapping.bound_at),
-            verified_at: Timestamp::now(),
+            verified_at: self.world.store.now(),
         })
     }
 
@@ -233,6 +231,13 @@ impl Operations {
     #[must_use]
     pub fn conditions(&self, volume: VolumeId) -> Vec<ConditionRecord> {
         self.world.conditions.of(volume)
+    }
+
+    /// The volume that a name in the cloud says it is of, where that name is one that this installation gives.
+    #[must_use]
+    pub fn named_by_us(&self, name: &str) -> Option<VolumeId> {
+        let id = name.strip_prefix(&format!("vd-{}-", self.world.install_id))?;
+        id.parse().ok()
     }
 
     /// The VM that this daemon runs in.

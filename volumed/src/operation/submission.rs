@@ -3,7 +3,7 @@
 use super::admission::{Situation, admit};
 use super::executor::is_past_return;
 use super::world::World;
-use super::{OperationError, restored, steps};
+use super::{OperationError, adoption, restored, steps};
 use crate::cloud::Capabilities;
 use crate::model::{Bytes, ErrorCode, Failure, OperationId, Request, VolumeId, VolumeState};
 use crate::store::volumes::NewRow;
@@ -44,7 +44,10 @@ pub(super) fn record(
     let limits = world.cloud.capabilities();
     fit_size(&mut request, limits)?;
     let volume = match volume_id {
-        None => new_volume(tx, world, &request)?,
+        None => match &request {
+            Request::Adopt { .. } => adoption::new_record(tx, world, &request)?,
+            _ => new_volume(tx, world, &request)?,
+        },
         Some(id) => {
             restored::require_proven(tx, id)?;
             admit(&request, &situation(tx, world, id, limits)?)?;

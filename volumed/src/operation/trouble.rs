@@ -1,8 +1,9 @@
 //! What an error of a step means for its operation: wait, doubt, or undo.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use volume_client::types::ConditionKind;
 
 use super::executor::{Executor, Halt, is_beyond_undoing, is_past_return};
@@ -21,10 +22,10 @@ const ASK_CLOUD_AGAIN: Duration = Duration::from_secs(10);
 /// No wait is shorter, whatever a provider asks for: it would be a busy loop.
 const SHORTEST: Duration = Duration::from_millis(500);
 
-/// How long until a call in doubt can no longer land. Never nothing: a provider whose calls expire at once, and whose
+/// How long from `now` until a call in doubt can no longer land. Never nothing: a provider whose calls expire at once, and whose
 /// every call is in doubt, is not asked in a busy loop.
-pub(super) fn until_settled(until: Timestamp) -> Duration {
-    let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
+pub(super) fn until_settled(until: Timestamp, now: Timestamp) -> Duration {
+    let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
     left.max(SHORTEST)
 }
 
@@ -81,7 +82,7 @@ impl Executor {
             .raise(volume, ConditionKind::Unknown, waiting_for.clone(), hint);
         self.say_waiting(cx, &waiting_for).await?;
         // Not cut short by a wish to cancel: an opposite call must not be sent either.
-        self.sleep(until_settled(until)).await?;
+        self.sleep(until_settled(until, self.world.store.now())).await?;
         self.world.conditions.clear(volume, ConditionKind::Unknown);
         Ok(())
     }

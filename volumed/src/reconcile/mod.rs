@@ -1,47 +1,76 @@
-//! The reconciler: looks at what the cloud, the kernel and the records say, finds where they do not agree, and submits the
-//! repairs that are safe as operations.
+//! The reconciler: looks at what the cloud, the kernel and the records say, finds where they do not agree, and has mended
+//! what is surely safe, by the operations that are there for it.
 //!
 //! One path: it takes no input, is woken by a change of the devices, by an event or by a timer, and does the same thing
-//! each time. It never touches a volume that has an operation under way, and it changes nothing itself.
+//! each time. It never touches a volume that has an operation under way, and it changes nothing in the cloud itself: what the
+//! cloud has and no record is of is shown, and never deleted.
 
+mod explain;
+mod finding;
 mod observe;
+mod orders;
 mod plan;
 mod proof;
+mod standing;
+mod strays;
 mod truth;
+mod users;
+mod uses;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use volume_client::types::Finding;
+use volume_client::types::{Finding, FindingRepair, PlannedRepair, ReconcileReport, RepairStatus};
 
 use crate::cloud::Cloud;
-use crate::device::InventoryFeed;
-use crate::model::{OperationId, Request, VolumeId};
-use crate::operation::{Operations, Submission};
-use crate::store::{Asker, Store, StoreError};
+use crate::device::{InventoryFeed, Machine};
+use crate::model::{EventKind, FindingId, Request};
+use crate::operation::{OperationError, Operations, Submission};
+use crate::store::{self, Asker, IgnoredRecord, Store, StoreError};
 
+pub use explain::Explained;
+pub use finding::Bounds;
 pub use observe::Seen;
-use plan::{Disagreement, Repair, Views};
-use proof::Proofs;
+pub use orders::Repaired;
 
-/// How long a disagreement must stand before it is repaired: most are only one view being a moment late.
-const GRACE: SignedDuration = SignedDuration::from_secs(3);
-/// How long until a repair that did not help is tried again.
-const AGAIN: SignedDuration = SignedDuration::from_secs(60);
+use finding::Disagreement;
+use plan::Views;
+use proof::Proofs;
+use standing::{Notice, Plan, Standing};
+use users::Users;
+
+/// Who orders the repairs that nobody asked for.
+const ACTOR: &str = "reconciler";
+
+/// What the reconciler works with.
+pub struct Parts {
+    /// The records.
+    pub store: Store,
+    /// The cloud.
+    pub cloud: Arc<dyn Cloud>,
+    /// What the watcher publishes of the kernel.
+    pub feed: InventoryFeed,
+    /// The machine whose disks they are.
+    pub machine: Arc<dyn Machine>,
+    /// The door to every change.
+    pub operations: Operations,
+    /// How long something must stand before it is shown.
+    pub bounds: Bounds,
+    /// How often it looks where nothing gives a reason to.
+    pub timer: Duration,
+}
 
 /// Compares the three views again and again.
 pub struct Reconciler {
-    store: Store,
-    cloud: Arc<dyn Cloud>,
-    feed: InventoryFeed,
-    operations: Operations,
-    timer: Duration,
-    standing: Mutex<BTreeMap<Key, Standing>>,
+    of: Parts,
+    users: Users,
+    standing: Mutex<Standing>,
     proofs: Mutex<Proofs>,
+    /// One comparison at a time.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// What an examination found.
@@ -58,77 +87,71 @@ pub struct Comparison {
 /// # Errors
 /// Where the records cannot be read.
 pub fn compare(seen: &Seen, conn: &rusqlite::Connection) -> Result<Comparison, StoreError> {
-    let views = observe::beside(seen, observe::records(conn)?);
-    let unrecorded = seen.unrecorded(&views);
     let now = Timestamp::now();
-    let findings = plan::disagreements(&views)
-        .into_iter()
-        .map(|found| finding(found, None, now))
-        .collect();
-    Ok(Comparison { findings, unrecorded })
+    let views = observe::beside(seen, conn, now)?;
+    let mut standing = Standing::default();
+    standing.note(plan::disagreements(&views), &plan::undecided(&views), now);
+    Ok(Comparison {
+        findings: standing.all(&[]),
+        unrecorded: seen.unrecorded(&views),
+    })
 }
 
-fn finding(seen: Disagreement, operation_id: Option<OperationId>, since: Timestamp) -> Finding {
-    Finding {
-        kind: seen.kind,
-        severity: seen.severity,
-        volume_id: seen.volume_id,
-        record: seen.record,
-        cloud: seen.cloud,
-        kernel: seen.kernel,
-        repair: seen.advice,
-        operation_id,
-        since,
-    }
-}
-
-type Key = (Option<VolumeId>, &'static str);
-
-/// A disagreement that stands.
-struct Standing {
-    disagreement: Disagreement,
-    since: Timestamp,
-    repaired: Option<(Timestamp, OperationId)>,
+/// What a comparison is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// What is due is begun, and people are told.
+    Mend,
+    /// Nothing is begun, and nothing recorded.
+    Look,
 }
 
 impl Reconciler {
-    /// A reconciler that looks at least every `timer`.
+    /// A reconciler that has not looked yet.
     #[must_use]
-    pub fn new(
-        store: Store,
-        cloud: Arc<dyn Cloud>,
-        feed: InventoryFeed,
-        operations: Operations,
-        timer: Duration,
-    ) -> Arc<Self> {
+    pub fn new(of: Parts) -> Arc<Self> {
+        let every = Duration::try_from(of.bounds.uses_every).unwrap_or_default();
         Arc::new(Self {
-            store,
-            cloud,
-            feed,
-            operations,
-            timer,
+            users: Users::new(Arc::clone(&of.machine), every),
+            of,
             standing: Mutex::default(),
             proofs: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
         })
     }
 
-    /// What does not agree at present.
-    #[must_use]
-    pub fn findings(&self) -> Vec<Finding> {
-        let standing = self.standing.lock();
-        let finding = |found: &Standing| {
-            let operation = found.repaired.map(|(_, id)| id);
-            finding(found.disagreement.clone(), operation, found.since)
-        };
-        standing.values().map(finding).collect()
+    /// What does not agree at present, and has stood for long enough to be shown.
+    ///
+    /// # Errors
+    /// Where the records cannot be read.
+    pub async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
+        let ignored = self.ignored().await?;
+        Ok(self
+            .standing
+            .lock()
+            .shown(self.of.store.now(), &self.of.bounds, &ignored))
+    }
+
+    async fn ignored(&self) -> Result<Vec<IgnoredRecord>, StoreError> {
+        self.of.store.read(store::ignored::all).await
+    }
+
+    fn sources(&self) -> observe::Sources<'_> {
+        observe::Sources {
+            store: &self.of.store,
+            cloud: &*self.of.cloud,
+            feed: &self.of.feed,
+            operations: &self.of.operations,
+            users: &self.users,
+        }
     }
 
     /// Runs until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut events = self.store.event_ids();
+        let mut events = self.of.store.event_ids();
         loop {
-            let seen = self.feed.latest();
-            if let Err(error) = self.pass().await {
+            let seen = self.of.feed.latest();
+            if let Err(error) = self.compare(Mode::Mend).await {
                 tracing::warn!(%error, "reconciling failed; it is tried again");
             }
             // A short breath: a burst of events is one reason to look, not many.
@@ -137,99 +160,147 @@ impl Reconciler {
                 () = stop.cancelled() => return,
                 () = breath => {}
             }
-            let soon = if self.standing.lock().is_empty() {
-                self.timer
-            } else {
-                Duration::from_secs(2)
-            };
+            let soon = self
+                .standing
+                .lock()
+                .next_look(self.of.store.now(), &self.of.bounds, self.of.timer);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(soon) => {}
                 changed = events.changed() => if changed.is_err() { return },
-                () = devices_changed(&self.feed, &seen.disks) => {}
+                () = devices_changed(&self.of.feed, &seen.disks) => {}
             }
         }
     }
 
-    /// Looks once, and submits what is due.
+    /// Compares the views once. With [`Mode::Mend`] begins what is due.
     ///
     /// # Errors
     /// Where the records cannot be read; nothing is concluded then.
-    pub async fn pass(&self) -> Result<(), StoreError> {
-        let views = observe::views(&self.store, &*self.cloud, &self.feed).await?;
-        let found = plan::disagreements(&views);
-        let now = Timestamp::now();
-        self.prove(&views, now).await?;
-        for (volume, request) in self.note(found, &plan::undecided(&views), now) {
-            self.repair(volume, request, now).await;
+    pub async fn compare(&self, mode: Mode) -> Result<ReconcileReport, StoreError> {
+        let _turn = self.turn.lock().await;
+        let views = observe::views(&self.sources()).await?;
+        let ignored = self.ignored().await?;
+        let now = self.of.store.now();
+        let (plans, notices) = {
+            let mut standing = self.standing.lock();
+            standing.note(plan::disagreements(&views), &plan::undecided(&views), now);
+            let notices = match mode {
+                Mode::Mend => standing.take_notices(now, &self.of.bounds, &ignored),
+                Mode::Look => Vec::new(),
+            };
+            (standing.plans(now, &self.of.bounds, &ignored), notices)
+        };
+        self.tell(notices).await?;
+        if mode == Mode::Mend {
+            self.prove(&views, now).await?;
         }
-        Ok(())
+        let mut repairs = Vec::new();
+        for (id, disagreement, repair, plan) in plans {
+            let mut planned = PlannedRepair {
+                finding_id: id.clone(),
+                volume_id: disagreement.volume_id(),
+                repair,
+                status: RepairStatus::Due,
+                operation_id: None,
+                message: disagreement.advice.clone(),
+            };
+            match plan {
+                Plan::Waits(why) => (planned.status, planned.message) = (RepairStatus::Waits, why),
+                Plan::Due if mode == Mode::Look => {}
+                Plan::Due => self.mend(&id, &disagreement, now, &mut planned).await,
+            }
+            repairs.push(planned);
+        }
+        Ok(ReconcileReport {
+            dry_run: mode == Mode::Look,
+            cloud_answered: views.cloud_answered,
+            findings: self.standing.lock().all(&ignored),
+            repairs,
+        })
     }
 
     /// Has the volumes of a restored database proven of which cloud and kernel have said the same for a while.
     async fn prove(&self, views: &Views, now: Timestamp) -> Result<(), StoreError> {
-        let waiting = self.operations.unproven().await?;
+        let waiting = self.of.operations.unproven().await?;
         let due = self.proofs.lock().note(views, &waiting, now);
         for (volume, seen) in due {
-            self.operations.prove(volume, seen).await?;
+            self.of.operations.prove(volume, seen).await?;
         }
         Ok(())
     }
 
-    /// Notes what was found and returns the repairs that are due.
-    ///
-    /// What was found of an undecided volume stands: a repair under way must not make its disagreement a new one, or one
-    /// that does not help would be tried again and again without a pause.
-    fn note(&self, found: Vec<Disagreement>, undecided: &[VolumeId], now: Timestamp) -> Vec<(Key, Repair)> {
-        let mut standing = self.standing.lock();
-        let keys: Vec<Key> = found.iter().map(Disagreement::key).collect();
-        standing.retain(|key, _| keys.contains(key) || key.0.is_some_and(|id| undecided.contains(&id)));
-        let mut due = Vec::new();
-        for disagreement in found {
-            let key = disagreement.key();
-            let entry = standing.entry(key).or_insert_with(|| {
-                tracing::warn!(volume = ?disagreement.volume_id, kind = ?disagreement.kind, record = disagreement.record,
-                    cloud = disagreement.cloud, kernel = disagreement.kernel, "views do not agree");
-                Standing { disagreement: disagreement.clone(), since: now, repaired: None }
-            });
-            entry.disagreement = disagreement;
-            let stood = now.duration_since(entry.since) >= GRACE;
-            let rested = entry
-                .repaired
-                .is_none_or(|(at, _)| now.duration_since(at) >= AGAIN);
-            if let Some(repair) = entry.disagreement.repair.filter(|_| stood && rested) {
-                due.push((key, repair));
+    /// Begins a repair, and notes in `planned` what came of it.
+    async fn mend(&self, id: &FindingId, of: &Disagreement, now: Timestamp, planned: &mut PlannedRepair) {
+        let begun = match (planned.repair, of.volume_id()) {
+            (FindingRepair::Correlate, volume_id) => {
+                let asker = Asker {
+                    actor: ACTOR.into(),
+                    request_id: None,
+                };
+                let submission = Submission {
+                    volume_id,
+                    request: Request::Correlate {},
+                    asker,
+                    key: None,
+                };
+                let submitted = self.of.operations.submit(submission).await;
+                submitted.map(|operation| Some(operation.id))
             }
-        }
-        due
-    }
-
-    async fn repair(&self, key: Key, repair: Repair, now: Timestamp) {
-        let request = match repair {
-            Repair::Correlate => Request::Correlate {},
+            (FindingRepair::EndLeases, Some(volume)) => {
+                let ended = self.of.operations.end_abandoned_leases(volume, ACTOR).await;
+                ended.map(|()| None)
+            }
+            // Only when a person orders it.
+            (FindingRepair::Attach | FindingRepair::Adopt | FindingRepair::EndLeases, _) => return,
         };
-        let asker = Asker {
-            actor: "reconciler".into(),
-            request_id: None,
-        };
-        match self
-            .operations
-            .submit(Submission {
-                volume_id: key.0,
-                request,
-                asker,
-                key: None,
-            })
-            .await
-        {
+        match begun {
             Ok(operation) => {
-                tracing::info!(volume = ?key.0, operation = %operation.id, ?repair, "repair submitted");
-                if let Some(standing) = self.standing.lock().get_mut(&key) {
-                    standing.repaired = Some((now, operation.id));
+                tracing::info!(finding = %id, volume = ?of.volume_id(), ?operation, repair = ?planned.repair, "repair begun");
+                (planned.status, planned.operation_id) = (RepairStatus::Begun, operation);
+                self.standing.lock().tried(id, now, operation);
+            }
+            Err(error) => {
+                tracing::info!(finding = %id, volume = ?of.volume_id(), %error, "repair not taken");
+                (planned.status, planned.message) = (RepairStatus::Refused, error.to_string());
+                // Evidence that was not there is worth looking at again, but not at once.
+                if matches!(error, OperationError::Refused { .. })
+                    && planned.repair == FindingRepair::EndLeases
+                {
+                    self.standing.lock().tried(id, now, None);
                 }
             }
-            Err(error) => tracing::info!(volume = ?key.0, %error, "repair not taken"),
         }
+    }
+
+    /// Tells people what has appeared and what has gone: a line in the log and an event each.
+    async fn tell(&self, notices: Vec<Notice>) -> Result<(), StoreError> {
+        if notices.is_empty() {
+            return Ok(());
+        }
+        for notice in &notices {
+            let (id, of) = (&notice.id, &notice.disagreement);
+            let (kind, about) = (finding::name(of.kind), of.about());
+            match notice.is_gone {
+                true => tracing::info!(finding = %id, kind, about, "views agree again"),
+                false => tracing::warn!(finding = %id, kind, about, record = of.record, cloud = of.cloud,
+                    kernel = of.kernel, "views do not agree"),
+            }
+        }
+        let recorded = self.of.store.write(move |tx| {
+            for notice in notices {
+                let of = &notice.disagreement;
+                let data = serde_json::json!({
+                    "finding_id": notice.id,
+                    "type": finding::name(of.kind),
+                    "about": of.about(),
+                    "what": if notice.is_gone { "gone" } else { "appeared" },
+                });
+                store::events::append(tx, EventKind::Finding, of.volume_id(), None, &data)?;
+            }
+            Ok::<_, StoreError>(())
+        });
+        recorded.await
     }
 }
 

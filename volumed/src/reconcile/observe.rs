@@ -1,23 +1,30 @@
-//! Takes the three views of every volume at about the same time.
+//! Takes the three views of every volume at about the same time, and looks for what has no record.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::plan::{CloudView, KernelView, Views, VolumeViews};
+use super::plan::{CloudView, KernelView, Stranger, Views, VolumeViews};
+use super::strays::{Known, strays};
+use super::users::Users;
+use jiff::Timestamp;
+
 use crate::cloud::{Cloud, CloudError, ProviderState, ProviderVolume};
 use crate::device::{Disk, Inventory, InventoryFeed};
-use crate::model::{Identity, VolumeId};
-use crate::store::{self, MappingRecord, Store, StoreError, VolumeFilter, VolumeRecord};
+use crate::model::{Identity, VolumeId, VolumeState};
+use crate::operation::Operations;
+use crate::store::{self, LeaseRecord, MappingRecord, Store, StoreError, VolumeFilter, VolumeRecord};
 
 /// How many volumes are read at a time.
 const PAGE: u32 = 1000;
 
+/// What the cloud lists, by its own ids.
+type Listed = HashMap<String, ProviderVolume>;
+
 /// What cloud and kernel said at about the same time.
 #[derive(Debug)]
 pub struct Seen {
-    own_vm: Option<String>,
-    /// By the cloud's own ids; `None` where it did not answer.
-    listed: Option<HashMap<String, ProviderVolume>>,
+    own_vm: String,
+    listed: Listed,
     inventory: Arc<Inventory>,
 }
 
@@ -29,8 +36,8 @@ impl Seen {
     pub async fn of(cloud: &dyn Cloud, feed: &InventoryFeed) -> Result<Self, CloudError> {
         let (own_vm, listed) = (cloud.own_vm().await?, cloud.volumes().await?);
         Ok(Self {
-            own_vm: Some(own_vm),
-            listed: Some(by_reference(listed)),
+            own_vm,
+            listed: by_reference(listed),
             inventory: feed.latest(),
         })
     }
@@ -42,74 +49,168 @@ impl Seen {
             .iter()
             .filter_map(|v| v.record.provider_ref.as_ref())
             .collect();
-        let listed = self.listed.iter().flat_map(HashMap::values);
-        listed
-            .filter(|seen| seen.state != ProviderState::Destroyed && !known.contains(&seen.provider_ref))
+        self.listed
+            .values()
+            .filter(|seen| {
+                seen.state != ProviderState::Destroyed && !seen.is_root && !known.contains(&seen.provider_ref)
+            })
             .map(|seen| (seen.provider_ref.clone(), seen.name.clone()))
             .collect()
     }
 }
 
-fn by_reference(volumes: Vec<ProviderVolume>) -> HashMap<String, ProviderVolume> {
+fn by_reference(volumes: Vec<ProviderVolume>) -> Listed {
     volumes.into_iter().map(|v| (v.provider_ref.clone(), v)).collect()
 }
 
+/// What the records say beside what cloud and kernel said. Who uses a device is not looked at.
+pub(super) fn beside(seen: &Seen, conn: &rusqlite::Connection, at: Timestamp) -> Result<Views, StoreError> {
+    let records = Records::read(conn, &[])?;
+    let views = |volume: &VolumeRecord| {
+        let mapping = records.mapping(volume.id);
+        VolumeViews {
+            cloud: cloud_view(volume, Some(&seen.listed), Some(&seen.own_vm)),
+            kernel: kernel_view(volume, mapping, &seen.inventory),
+            busy: records.busy.contains(&volume.id),
+            unproven: records.unproven.contains(&volume.id),
+            leases: records.leases_of(volume.id),
+            users: None,
+            mapping: mapping.cloned(),
+            record: volume.clone(),
+        }
+    };
+    Ok(Views {
+        volumes: records.volumes.iter().map(views).collect(),
+        strays: Vec::new(),
+        strangers: strangers(&records.volumes, Some(&seen.listed), &seen.inventory),
+        cloud_answered: true,
+        devices_settled: seen.inventory.unsettled.is_empty(),
+        at,
+    })
+}
+
+/// Where views are taken.
+pub(super) struct Sources<'a> {
+    pub(super) store: &'a Store,
+    pub(super) cloud: &'a dyn Cloud,
+    pub(super) feed: &'a InventoryFeed,
+    pub(super) operations: &'a Operations,
+    pub(super) users: &'a Users,
+}
+
 /// What record, cloud and kernel say of every volume. A cloud that does not answer is unknown, never empty.
-pub(super) async fn views(
-    store: &Store,
-    cloud: &dyn Cloud,
-    feed: &InventoryFeed,
-) -> Result<Views, StoreError> {
-    let own_vm = cloud.own_vm().await.ok();
-    let listed = match cloud.volumes().await {
+pub(super) async fn views(of: &Sources<'_>) -> Result<Views, StoreError> {
+    let own_vm = of.cloud.own_vm().await.ok();
+    let listed = listed(of.cloud).await;
+    let inventory = of.feed.latest();
+    let deleted: Vec<String> = listed
+        .iter()
+        .flat_map(Listed::values)
+        .map(|volume| volume.provider_ref.clone())
+        .collect();
+    // Records are read last: what an operation changed meanwhile shows as an open operation or as its result.
+    let records = of.store.read(move |conn| Records::read(conn, &deleted)).await?;
+    let bound = |volume: &VolumeRecord| {
+        let mapping = records.mapping(volume.id)?;
+        let disk = bound_disk(volume, mapping, &inventory)?;
+        Some((volume.id, disk.clone()))
+    };
+    let disks: HashMap<VolumeId, Disk> = records.volumes.iter().filter_map(bound).collect();
+    let looked_at: HashMap<_, _> = disks.iter().map(|(id, disk)| (*id, disk.diskseq)).collect();
+    let users = of.users.of(&inventory, disks).await;
+    let known = records.known();
+    let found = match (&listed, &own_vm) {
+        (Some(listed), Some(own_vm)) => strays(
+            listed.values(),
+            &known,
+            own_vm,
+            |name| of.operations.named_by_us(name),
+            &inventory,
+        ),
+        _ => Vec::new(),
+    };
+    let strangers = strangers(&records.volumes, listed.as_ref(), &inventory);
+    let views = |volume: &VolumeRecord| {
+        let mapping = records.mapping(volume.id);
+        let plug_in = looked_at.get(&volume.id).map(|diskseq| (volume.id, *diskseq));
+        VolumeViews {
+            cloud: cloud_view(volume, listed.as_ref(), own_vm.as_deref()),
+            kernel: kernel_view(volume, mapping, &inventory),
+            busy: records.busy.contains(&volume.id),
+            unproven: records.unproven.contains(&volume.id),
+            leases: records.leases_of(volume.id),
+            users: plug_in.and_then(|plug_in| users.get(&plug_in).cloned()),
+            mapping: mapping.cloned(),
+            record: volume.clone(),
+        }
+    };
+    Ok(Views {
+        volumes: records.volumes.iter().map(views).collect(),
+        strays: found,
+        strangers,
+        cloud_answered: listed.is_some() && own_vm.is_some(),
+        devices_settled: inventory.unsettled.is_empty(),
+        at: of.store.now(),
+    })
+}
+
+/// What the views say of one volume, and the disk that it is bound to.
+pub(super) async fn view(
+    of: &Sources<'_>,
+    id: VolumeId,
+) -> Result<Option<(VolumeViews, Option<Disk>)>, StoreError> {
+    let volume = of.store.read(move |conn| store::volumes::get(conn, id)).await?;
+    let Some(volume) = volume.filter(|volume| volume.state != VolumeState::Deleted) else {
+        return Ok(None);
+    };
+    let own_vm = of.cloud.own_vm().await.ok();
+    let seen = match &volume.provider_ref {
+        Some(provider_ref) => of.cloud.volume(provider_ref).await.ok(),
+        None => None,
+    };
+    let listed = seen.map(|seen| Listed::from_iter(seen.map(|v| (v.provider_ref.clone(), v))));
+    let inventory = of.feed.latest();
+    let read = of.store.read(move |conn| {
+        Ok((
+            store::volumes::get(conn, id)?,
+            store::mappings::live(conn, id)?,
+            store::leases::live_of(conn, id)?,
+            store::operations::open_for(conn, id)?.is_some(),
+            store::restored::unproven(conn)?.iter().any(|(of, _)| *of == id),
+        ))
+    });
+    let (record, mapping, leases, busy, unproven) = read.await?;
+    let Some(record) = record else { return Ok(None) };
+    let disk = mapping
+        .as_ref()
+        .and_then(|mapping| bound_disk(&record, mapping, &inventory))
+        .cloned();
+    let views = VolumeViews {
+        cloud: cloud_view(&record, listed.as_ref(), own_vm.as_deref()),
+        kernel: kernel_view(&record, mapping.as_ref(), &inventory),
+        busy,
+        unproven,
+        leases,
+        users: None,
+        mapping,
+        record,
+    };
+    Ok(Some((views, disk)))
+}
+
+async fn listed(cloud: &dyn Cloud) -> Option<Listed> {
+    match cloud.volumes().await {
         Ok(volumes) => Some(by_reference(volumes)),
         Err(error) => {
             tracing::debug!(%error, "the cloud does not list its volumes");
             None
         }
-    };
-    let inventory = feed.latest();
-    let seen = Seen {
-        own_vm,
-        listed,
-        inventory,
-    };
-    // Records are read last: what an operation changed meanwhile shows as an open operation or as its result.
-    Ok(beside(&seen, store.read(records).await?))
-}
-
-/// What the records say beside what cloud and kernel said.
-pub(super) fn beside(seen: &Seen, (volumes, mappings, busy, unproven): Records) -> Views {
-    let Seen {
-        own_vm,
-        listed,
-        inventory,
-    } = seen;
-    let of = |volume: VolumeRecord| {
-        let mapping = mappings.iter().find(|m| m.volume_id == volume.id).cloned();
-        VolumeViews {
-            cloud: cloud_view(&volume, listed.as_ref(), own_vm.as_deref()),
-            kernel: kernel_view(&volume, mapping.as_ref(), inventory),
-            busy: busy.contains(&volume.id),
-            unproven: unproven.contains(&volume.id),
-            mapping,
-            record: volume,
-        }
-    };
-    let strangers = strangers(&volumes, listed.as_ref(), inventory);
-    Views {
-        volumes: volumes.into_iter().map(of).collect(),
-        strangers,
     }
 }
 
 /// The disks whose serial has the form that a cloud gives (20 hexadecimal digits), and that neither the records nor the
 /// cloud know. Where the cloud does not answer, or devices are changing, nothing is said.
-fn strangers(
-    volumes: &[VolumeRecord],
-    listed: Option<&HashMap<String, ProviderVolume>>,
-    inventory: &Inventory,
-) -> Vec<String> {
+fn strangers(volumes: &[VolumeRecord], listed: Option<&Listed>, inventory: &Inventory) -> Vec<Stranger> {
     let Some(listed) = listed.filter(|_| inventory.unsettled.is_empty()) else {
         return Vec::new();
     };
@@ -128,58 +229,123 @@ fn strangers(
     };
     let named = |disk: &Disk| {
         let identity = disk.identity.as_ref().filter(|identity| is_strange(identity))?;
-        Some(format!("{} {identity}", disk.node.display()))
+        Some(Stranger {
+            identity: identity.to_string(),
+            node: disk.node.display().to_string(),
+        })
     };
     inventory.disks.iter().filter_map(named).collect()
 }
 
-pub(super) type Records = (
-    Vec<VolumeRecord>,
-    Vec<MappingRecord>,
-    Vec<VolumeId>,
-    Vec<VolumeId>,
-);
-
-pub(super) fn records(conn: &rusqlite::Connection) -> Result<Records, StoreError> {
-    let mut volumes: Vec<VolumeRecord> = Vec::new();
-    loop {
-        let after = volumes.last().map(|v| v.id);
-        let page = store::volumes::list(
-            conn,
-            &VolumeFilter {
-                after,
-                ..VolumeFilter::default()
-            },
-            PAGE,
-        )?;
-        let last = page.len() < PAGE as usize;
-        volumes.extend(page);
-        if last {
-            break;
-        }
-    }
-    let busy = store::operations::all_open(conn)?
-        .into_iter()
-        .map(|op| op.volume_id)
-        .collect();
-    let unproven = store::restored::unproven(conn)?
-        .into_iter()
-        .map(|(id, _)| id)
-        .collect();
-    Ok((volumes, store::mappings::all_live(conn)?, busy, unproven))
+/// What the records say, read in one go.
+struct Records {
+    volumes: Vec<VolumeRecord>,
+    mappings: HashMap<VolumeId, MappingRecord>,
+    leases: Vec<LeaseRecord>,
+    busy: HashSet<VolumeId>,
+    /// Of a restored database, and not compared since.
+    unproven: HashSet<VolumeId>,
+    deleted: HashMap<String, VolumeId>,
 }
 
-fn cloud_view(
-    volume: &VolumeRecord,
-    listed: Option<&HashMap<String, ProviderVolume>>,
-    own_vm: Option<&str>,
-) -> CloudView {
+impl Records {
+    /// `listed`: the cloud's ids of which it is asked whether we deleted them.
+    fn read(conn: &rusqlite::Connection, listed: &[String]) -> Result<Self, StoreError> {
+        let mut volumes: Vec<VolumeRecord> = Vec::new();
+        loop {
+            let after = volumes.last().map(|v| v.id);
+            let filter = VolumeFilter {
+                after,
+                ..VolumeFilter::default()
+            };
+            let page = store::volumes::list(conn, &filter, PAGE)?;
+            let last = page.len() < PAGE as usize;
+            volumes.extend(page);
+            if last {
+                break;
+            }
+        }
+        let busy = store::operations::all_open(conn)?
+            .into_iter()
+            .map(|op| op.volume_id)
+            .collect();
+        let mappings = store::mappings::all_live(conn)?
+            .into_iter()
+            .map(|mapping| (mapping.volume_id, mapping))
+            .collect();
+        let mut deleted = HashMap::new();
+        let recorded: HashSet<_> = volumes.iter().filter_map(|v| v.provider_ref.as_ref()).collect();
+        for provider_ref in listed.iter().filter(|of| !recorded.contains(of)) {
+            if let Some(tombstone) = store::volumes::by_provider_ref(conn, provider_ref)? {
+                deleted.insert(provider_ref.clone(), tombstone.id);
+            }
+        }
+        drop(recorded);
+        Ok(Self {
+            leases: store::leases::list(conn, None, u32::MAX)?,
+            volumes,
+            mappings,
+            busy,
+            unproven: store::restored::unproven(conn)?
+                .into_iter()
+                .map(|(id, _)| id)
+                .collect(),
+            deleted,
+        })
+    }
+
+    fn mapping(&self, id: VolumeId) -> Option<&MappingRecord> {
+        self.mappings.get(&id)
+    }
+
+    fn leases_of(&self, id: VolumeId) -> Vec<LeaseRecord> {
+        self.leases
+            .iter()
+            .filter(|lease| lease.volume_id == id)
+            .cloned()
+            .collect()
+    }
+
+    fn known(&self) -> Known {
+        let ids = self.volumes.iter().map(|volume| volume.id);
+        Known {
+            provider_refs: self
+                .volumes
+                .iter()
+                .filter_map(|volume| volume.provider_ref.clone())
+                .collect(),
+            volumes: ids.chain(self.busy.iter().copied()).collect(),
+            deleted: self.deleted.clone(),
+        }
+    }
+}
+
+/// The disk that the volume is bound to, where the kernel shows it as it was bound, and no other of its identity.
+fn bound_disk<'a>(
+    volume: &'a VolumeRecord,
+    mapping: &MappingRecord,
+    inventory: &'a Inventory,
+) -> Option<&'a Disk> {
+    let mut carriers = inventory.carriers(volume.identity.as_ref()?);
+    let disk = carriers.next()?;
+    (carriers.next().is_none() && is_as_bound(mapping, disk, inventory)).then_some(disk)
+}
+
+fn is_as_bound(mapping: &MappingRecord, disk: &Disk, inventory: &Inventory) -> bool {
+    let bound = &mapping.observed;
+    bound.boot_id == inventory.boot_id
+        && bound.diskseq == disk.diskseq
+        && bound.devnum == disk.devnum.to_string()
+        && bound.device_path == disk.node.display().to_string()
+}
+
+fn cloud_view(volume: &VolumeRecord, listed: Option<&Listed>, own_vm: Option<&str>) -> CloudView {
     let (Some(listed), Some(own_vm), Some(provider_ref)) = (listed, own_vm, &volume.provider_ref) else {
         return CloudView::Unknown;
     };
     match listed.get(provider_ref) {
         None => CloudView::Gone,
-        Some(seen) if seen.state == ProviderState::Destroyed => CloudView::Gone,
+        Some(seen) if seen.state == ProviderState::Destroyed => CloudView::Deleted,
         Some(ProviderVolume {
             state: ProviderState::Busy(what),
             ..
@@ -214,13 +380,7 @@ fn kernel_view(
     match disks.as_slice() {
         [] => KernelView::Absent,
         [disk] => {
-            let bound = mapping.map(|m| &m.observed);
-            let holds = bound.is_some_and(|b| {
-                b.boot_id == inventory.boot_id
-                    && b.diskseq == disk.diskseq
-                    && b.devnum == disk.devnum.to_string()
-                    && b.device_path == disk.node.display().to_string()
-            });
+            let holds = mapping.is_some_and(|mapping| is_as_bound(mapping, disk, inventory));
             match (holds, disk.size == volume.size) {
                 (_, false) => KernelView::WrongSize {
                     node: nodes(),

@@ -1,10 +1,15 @@
 //! What the three views of a volume mean: pure, one row of a table per case.
 
-use volume_client::types::{FindingKind, Severity};
+use jiff::Timestamp;
+use volume_client::types::{FindingKind, FindingRepair, Severity};
 
+use super::finding::{Disagreement, Subject};
+use super::standing::Undecided;
+use super::strays::{Stray, of_stray};
 use super::truth::{Truth, truth};
-use crate::model::{Bytes, VolumeId, VolumeState, diskseq_text};
-use crate::store::{MappingRecord, VolumeRecord};
+use super::uses::of_uses;
+use crate::model::{Bytes, VolumeState, diskseq_text};
+use crate::store::{LeaseRecord, MappingRecord, VolumeRecord};
 
 /// What the cloud says of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +20,8 @@ pub(super) enum CloudView {
     Busy(String),
     /// It no longer has the volume.
     Gone,
+    /// It was deleted there, and may still be brought back.
+    Deleted,
     /// Attached to nothing.
     Detached,
     /// Attached to this VM.
@@ -51,90 +58,97 @@ pub(super) struct VolumeViews {
     pub(super) unproven: bool,
     pub(super) cloud: CloudView,
     pub(super) kernel: KernelView,
+    /// The leases that have not ended.
+    pub(super) leases: Vec<LeaseRecord>,
+    /// Who uses its device, beside ourselves; `None` where that was not looked at, or could not be told.
+    pub(super) users: Option<Vec<String>>,
 }
 
 /// The three views of everything.
 #[derive(Debug, Clone)]
 pub(super) struct Views {
     pub(super) volumes: Vec<VolumeViews>,
-    /// Disks with a serial such as the cloud gives them that neither the records nor the cloud know; one text each.
-    pub(super) strangers: Vec<String>,
+    /// What the cloud has and no record is of.
+    pub(super) strays: Vec<Stray>,
+    /// Disks with a serial such as the cloud gives them that neither the records nor the cloud know.
+    pub(super) strangers: Vec<Stranger>,
+    /// Whether the cloud said what it has.
+    pub(super) cloud_answered: bool,
+    /// Whether no device is appearing or going.
+    pub(super) devices_settled: bool,
+    /// When they were taken.
+    pub(super) at: Timestamp,
 }
 
-/// A repair that is safe without a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repair {
-    /// Bind the device anew, or record that the volume is detached.
-    Correlate,
-}
-
-/// A place where the views do not agree.
+/// A disk that nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Disagreement {
-    pub(super) kind: FindingKind,
-    pub(super) severity: Severity,
-    pub(super) volume_id: Option<VolumeId>,
-    pub(super) record: String,
-    pub(super) cloud: String,
-    pub(super) kernel: String,
-    /// For people: what is done, or what they can do.
-    pub(super) advice: String,
-    pub(super) repair: Option<Repair>,
+pub(super) struct Stranger {
+    pub(super) identity: String,
+    pub(super) node: String,
 }
 
-impl Disagreement {
-    /// What makes it the same disagreement when it is seen again.
-    pub(super) fn key(&self) -> (Option<VolumeId>, &'static str) {
-        let kind = match self.kind {
-            FindingKind::AttachedUnknown => "attached_unknown",
-            FindingKind::GoneInCloud => "gone_in_cloud",
-            FindingKind::Phantom => "phantom",
-            FindingKind::AttachedElsewhere => "attached_elsewhere",
-            FindingKind::MappingStale => "mapping_stale",
-            FindingKind::DuplicateIdentity => "duplicate_identity",
-            FindingKind::SizeChanged => "size_changed",
-            FindingKind::DoubleAttached => "double_attached",
-            FindingKind::LeakedDevice => "leaked_device",
-            FindingKind::ForeignDevice => "foreign_device",
-            FindingKind::Unproven => "unproven",
-        };
-        (self.volume_id, kind)
+/// Of what nothing is concluded at present.
+pub(super) fn undecided(views: &Views) -> Undecided {
+    let is_undecided = |of: &&VolumeViews| {
+        of.busy
+            || of.kernel == KernelView::Unsettled
+            || matches!(of.cloud, CloudView::Busy(_))
+            || (of.cloud == CloudView::Unknown && of.record.provider_ref.is_some())
+    };
+    Undecided {
+        volumes: views
+            .volumes
+            .iter()
+            .filter(is_undecided)
+            .map(|of| of.record.id)
+            .collect(),
+        cloud: !views.cloud_answered,
+        devices: !views.devices_settled,
     }
 }
 
-/// The volumes of which nothing is concluded at present: what was found of them before stands.
-pub(super) fn undecided(views: &Views) -> Vec<VolumeId> {
-    views
-        .volumes
-        .iter()
-        .filter(|v| v.busy || v.kernel == KernelView::Unsettled || matches!(v.cloud, CloudView::Busy(_)))
-        .map(|v| v.record.id)
-        .collect()
-}
-
-/// Where the views do not agree.
+/// Where the views do not agree. What has an operation under way is left alone.
 pub(super) fn disagreements(views: &Views) -> Vec<Disagreement> {
     let settled = views
         .volumes
         .iter()
-        .filter(|v| !v.busy && v.kernel != KernelView::Unsettled);
+        .filter(|of| !of.busy && of.kernel != KernelView::Unsettled);
     settled
-        .filter_map(disagreement)
+        .flat_map(|of| [disagreement(of), stuck(of), of_uses(of, views.at)])
+        .flatten()
         .chain(views.volumes.iter().filter_map(unproven))
-        .chain(strangers(&views.strangers))
+        .chain(views.strays.iter().map(of_stray))
+        .chain(views.strangers.iter().map(of_stranger))
         .collect()
 }
 
-/// That disks are here that belong to nobody: one finding names them all.
-fn strangers(found: &[String]) -> Option<Disagreement> {
-    (!found.is_empty()).then(|| Disagreement {
+fn of_stranger(of: &Stranger) -> Disagreement {
+    Disagreement {
         kind: FindingKind::ForeignDevice,
         severity: Severity::Warning,
-        volume_id: None,
+        subject: Subject::Disk(of.identity.clone()),
         record: "no such volume".into(),
         cloud: "no such volume".into(),
-        kernel: found.join(", "),
+        kernel: format!("{} {}", of.node, of.identity),
         advice: "a disk that no volume is known of: leaked by the cloud, or plugged in by somebody; it is never touched".into(),
+        repair: None,
+    }
+}
+
+/// That the cloud does not come to an end with a volume. It is only shown once it has stood for long.
+fn stuck(of: &VolumeViews) -> Option<Disagreement> {
+    let is_at_rest = matches!(of.record.state, VolumeState::InUse | VolumeState::Available);
+    let CloudView::Busy(_) = of.cloud else { return None };
+    is_at_rest.then(|| Disagreement {
+        kind: FindingKind::StuckInCloud,
+        severity: Severity::Warning,
+        subject: subject(of),
+        record: record_text(of),
+        cloud: cloud_text(&of.cloud),
+        kernel: kernel_text(&of.kernel),
+        advice: "nothing is sent about it until the cloud is done: look at its job there; a state that stays after the \
+                 management server was restarted is mended by an administrator (updateVolume state=Ready)"
+            .into(),
         repair: None,
     })
 }
@@ -143,7 +157,7 @@ fn unproven(of: &VolumeViews) -> Option<Disagreement> {
     of.unproven.then(|| Disagreement {
         kind: FindingKind::Unproven,
         severity: Severity::Warning,
-        volume_id: Some(of.record.id),
+        subject: subject(of),
         record: "restored from a backup".into(),
         cloud: cloud_text(&of.cloud),
         kernel: kernel_text(&of.kernel),
@@ -169,6 +183,13 @@ pub(super) fn seen_text(of: &VolumeViews) -> String {
     )
 }
 
+fn subject(of: &VolumeViews) -> Subject {
+    Subject::Volume {
+        id: of.record.id,
+        generation: of.record.generation,
+    }
+}
+
 /// Whether the record is not bound to what the kernel shows.
 fn is_unbound(kernel: &KernelView) -> bool {
     matches!(kernel, KernelView::Present { .. } | KernelView::Absent)
@@ -184,7 +205,7 @@ fn disagreement(of: &VolumeViews) -> Option<Disagreement> {
         VolumeState::Available => false,
         _ => return None,
     };
-    let correlate = Some(Repair::Correlate);
+    let correlate = Some(FindingRepair::Correlate);
     let as_bound = matches!(of.kernel, KernelView::AsBound { .. });
     let (kind, severity, advice, repair) = match (attached, truth(&of.cloud, &of.kernel)) {
         (_, Truth::Twins) => (
@@ -198,6 +219,13 @@ fn disagreement(of: &VolumeViews) -> Option<Disagreement> {
             Severity::Critical,
             "the volume was deleted while its device is plugged in here: end what uses it, then have the disk removed from \
              this VM on the hypervisor's host; it is not touched",
+            None,
+        ),
+        (_, Truth::Gone) if of.cloud == CloudView::Deleted => (
+            GoneInCloud,
+            Severity::Critical,
+            "somebody deleted it in the cloud, which has not purged it yet: have it recovered there (recoverVolume) while that \
+             is possible; or delete its record when you agree",
             None,
         ),
         (_, Truth::Gone) => (
@@ -254,7 +282,7 @@ fn disagreement(of: &VolumeViews) -> Option<Disagreement> {
             AttachedUnknown,
             Severity::Warning,
             "`volumectl attach` takes it over, or detach it in the cloud",
-            None,
+            Some(FindingRepair::Attach),
         ),
         (true, Truth::Attached | Truth::AttachedWithoutDevice)
         | (false, Truth::Detached)
@@ -263,7 +291,7 @@ fn disagreement(of: &VolumeViews) -> Option<Disagreement> {
     Some(Disagreement {
         kind,
         severity,
-        volume_id: Some(of.record.id),
+        subject: subject(of),
         record: record_text(of),
         cloud: cloud_text(&of.cloud),
         kernel: kernel_text(&of.kernel),
@@ -272,7 +300,7 @@ fn disagreement(of: &VolumeViews) -> Option<Disagreement> {
     })
 }
 
-fn record_text(of: &VolumeViews) -> String {
+pub(super) fn record_text(of: &VolumeViews) -> String {
     match &of.mapping {
         None => of.record.state.to_string(),
         Some(m) => format!(
@@ -284,18 +312,19 @@ fn record_text(of: &VolumeViews) -> String {
     }
 }
 
-fn cloud_text(view: &CloudView) -> String {
+pub(super) fn cloud_text(view: &CloudView) -> String {
     match view {
         CloudView::Unknown => "unknown".into(),
         CloudView::Busy(what) => format!("at work on it: {what}"),
         CloudView::Gone => "no such volume".into(),
+        CloudView::Deleted => "deleted, and not purged".into(),
         CloudView::Detached => "detached".into(),
         CloudView::AttachedHere => "attached here".into(),
         CloudView::AttachedElsewhere(vm) => format!("attached to VM `{vm}`"),
     }
 }
 
-fn kernel_text(view: &KernelView) -> String {
+pub(super) fn kernel_text(view: &KernelView) -> String {
     match view {
         KernelView::Unsettled => "devices are changing".into(),
         KernelView::Absent => "no device".into(),

@@ -1,7 +1,7 @@
 //! One case per row of the table of views.
 
 use super::*;
-use crate::model::Identity;
+use crate::model::{Identity, VolumeId};
 
 pub(in crate::reconcile) fn views(state: VolumeState, cloud: CloudView, kernel: KernelView) -> VolumeViews {
     let at = "2026-11-21T12:00:00Z".parse().unwrap();
@@ -28,17 +28,30 @@ pub(in crate::reconcile) fn views(state: VolumeState, cloud: CloudView, kernel: 
         unproven: false,
         cloud,
         kernel,
+        leases: Vec::new(),
+        users: None,
     }
 }
 
-fn found(of: VolumeViews) -> Option<(FindingKind, Option<Repair>)> {
-    disagreements(&Views {
-        volumes: vec![of],
+fn now() -> Timestamp {
+    "2026-11-21T13:00:00Z".parse().unwrap()
+}
+
+fn all(volumes: Vec<VolumeViews>) -> Views {
+    Views {
+        volumes,
+        strays: Vec::new(),
         strangers: Vec::new(),
-    })
-    .into_iter()
-    .next()
-    .map(|d| (d.kind, d.repair))
+        cloud_answered: true,
+        devices_settled: true,
+        at: now(),
+    }
+}
+
+fn found(of: VolumeViews) -> Option<(FindingKind, Option<FindingRepair>)> {
+    let found = disagreements(&all(vec![of]));
+    assert!(found.len() <= 1, "{found:?}");
+    found.into_iter().next().map(|d| (d.kind, d.repair))
 }
 
 fn bound() -> KernelView {
@@ -69,7 +82,7 @@ fn views_that_agree_are_no_finding() {
 fn each_disagreement_of_an_attached_volume_has_its_row() {
     let case = |cloud, kernel| found(views(VolumeState::InUse, cloud, kernel)).expect("a finding");
     let elsewhere = || CloudView::AttachedElsewhere("b".into());
-    let correlate = Some(Repair::Correlate);
+    let correlate = Some(FindingRepair::Correlate);
     assert_eq!(
         case(CloudView::AttachedHere, KernelView::Absent),
         (FindingKind::MappingStale, correlate)
@@ -119,13 +132,27 @@ fn each_disagreement_of_an_available_volume_has_its_row() {
     let case = |cloud, kernel| found(views(VolumeState::Available, cloud, kernel)).expect("a finding");
     assert_eq!(
         case(CloudView::AttachedHere, present()),
-        (FindingKind::AttachedUnknown, None)
+        (FindingKind::AttachedUnknown, Some(FindingRepair::Attach))
     );
     assert_eq!(case(CloudView::Detached, present()), (FindingKind::Phantom, None));
-    assert_eq!(
-        case(CloudView::Gone, KernelView::Absent),
-        (FindingKind::GoneInCloud, None)
-    );
+    for gone in [CloudView::Gone, CloudView::Deleted] {
+        assert_eq!(case(gone, KernelView::Absent), (FindingKind::GoneInCloud, None));
+    }
+}
+
+#[test]
+fn a_volume_that_may_still_be_recovered_is_said_to_be() {
+    let of = |cloud| {
+        let found = disagreements(&all(vec![views(
+            VolumeState::Available,
+            cloud,
+            KernelView::Absent,
+        )]));
+        (found[0].cloud.clone(), found[0].advice.clone())
+    };
+    let (cloud, advice) = of(CloudView::Deleted);
+    assert!(cloud.contains("not purged") && advice.contains("recoverVolume"));
+    assert!(!of(CloudView::Gone).1.contains("recover"));
 }
 
 #[test]
@@ -136,7 +163,9 @@ fn what_has_an_operation_under_way_or_is_changing_is_left_alone() {
     let at_work = || CloudView::Busy("job b0c1".into());
     for state in [VolumeState::InUse, VolumeState::Available] {
         for kernel in [bound(), present(), KernelView::Absent] {
-            assert_eq!(found(views(state, at_work(), kernel)), None);
+            // That it lasts is all that is said of it.
+            let stuck = Some((FindingKind::StuckInCloud, None));
+            assert_eq!(found(views(state, at_work(), kernel)), stuck);
         }
     }
     assert_eq!(
@@ -158,16 +187,107 @@ fn what_has_an_operation_under_way_or_is_changing_is_left_alone() {
 }
 
 #[test]
-fn disks_of_nobody_are_one_finding_that_names_them() {
+fn a_volume_between_states_is_not_called_stuck() {
+    let at_work = CloudView::Busy("Attaching".into());
+    for state in [
+        VolumeState::Attaching,
+        VolumeState::Detaching,
+        VolumeState::Deleting,
+    ] {
+        assert_eq!(found(views(state, at_work.clone(), KernelView::Absent)), None);
+    }
+    let mut ours = views(VolumeState::InUse, at_work, bound());
+    ours.busy = true;
+    assert_eq!(found(ours), None, "its own operation tells what it waits for");
+}
+
+#[test]
+fn each_disk_of_nobody_is_a_finding_of_its_own() {
+    let stranger = |node: &str, identity: &str| Stranger {
+        node: node.into(),
+        identity: identity.into(),
+    };
     let views = Views {
-        volumes: Vec::new(),
-        strangers: vec!["/dev/vdq serial:a".into(), "/dev/vdr serial:b".into()],
+        strangers: vec![stranger("/dev/vdq", "serial:a"), stranger("/dev/vdr", "serial:b")],
+        ..all(Vec::new())
     };
     let found = disagreements(&views);
-    assert_eq!(found.len(), 1);
-    assert_eq!(
-        (found[0].kind, found[0].volume_id, found[0].repair),
-        (FindingKind::ForeignDevice, None, None)
-    );
-    assert!(found[0].kernel.contains("/dev/vdq") && found[0].kernel.contains("/dev/vdr"));
+    assert_eq!(found.len(), 2);
+    assert_ne!(found[0].id(), found[1].id());
+    for (one, node) in found.iter().zip(["/dev/vdq serial:a", "/dev/vdr serial:b"]) {
+        assert_eq!(
+            (one.kind, one.volume_id(), one.repair),
+            (FindingKind::ForeignDevice, None, None)
+        );
+        assert_eq!(one.kernel, node);
+    }
+    // The same disk under another name is the same finding.
+    let moved = Views {
+        strangers: vec![stranger("/dev/vdz", "serial:a")],
+        ..views
+    };
+    assert_eq!(disagreements(&moved)[0].id(), found[0].id());
+}
+
+fn lease(holder: &str, expires_at: &str) -> LeaseRecord {
+    let at = |text: &str| text.parse().unwrap();
+    LeaseRecord {
+        id: crate::model::LeaseId::new(),
+        volume_id: VolumeId::new(),
+        generation: 1,
+        purpose: crate::model::LeasePurpose::Export,
+        access: crate::model::LeaseAccess::Write,
+        holder: holder.into(),
+        detail: None,
+        known_zero: false,
+        ttl_seconds: 60,
+        acquired_at: at("2026-11-21T12:00:00Z"),
+        expires_at: at(expires_at),
+        released_at: None,
+    }
+}
+
+#[test]
+fn leases_and_users_together_have_their_rows() {
+    let case = |leases: &[&str], users: Option<&[&str]>| {
+        let mut of = views(VolumeState::InUse, CloudView::AttachedHere, bound());
+        of.leases = leases.iter().map(|at| lease("engine", at)).collect();
+        of.users = users.map(|users| users.iter().map(ToString::to_string).collect());
+        found(of)
+    };
+    let (lives, expired) = ("2026-11-21T13:00:10Z", "2026-11-21T12:59:00Z");
+    let nbd = "/dev/x is open in nbd-server (pid 7)";
+    let abandoned = Some((FindingKind::LeaseAbandoned, Some(FindingRepair::EndLeases)));
+    let unguarded = Some((FindingKind::UsedWithoutLease, None));
+
+    assert_eq!(case(&[], Some(&[])), None);
+    assert_eq!(case(&[lives], Some(&[nbd])), None);
+    assert_eq!(case(&[lives], Some(&[])), None);
+    assert_eq!(case(&[expired, lives], Some(&[nbd])), None);
+    assert_eq!(case(&[expired], Some(&[])), abandoned);
+    assert_eq!(case(&[expired], Some(&[nbd])), unguarded);
+    assert_eq!(case(&[], Some(&[nbd])), unguarded);
+    // Nothing is concluded where it is not known who uses the device.
+    for leases in [&[][..], &[expired], &[lives]] {
+        assert_eq!(case(leases, None), None);
+    }
+}
+
+#[test]
+fn what_is_not_concluded_now_stands() {
+    let of = |cloud, kernel| {
+        let one = views(VolumeState::InUse, cloud, kernel);
+        let id = one.record.id;
+        undecided(&all(vec![one])).volumes.contains(&id)
+    };
+    assert!(!of(CloudView::AttachedHere, bound()));
+    assert!(of(CloudView::Unknown, bound()));
+    assert!(of(CloudView::Busy("a job".into()), bound()));
+    assert!(of(CloudView::AttachedHere, KernelView::Unsettled));
+    let silent = Views {
+        cloud_answered: false,
+        devices_settled: false,
+        ..all(Vec::new())
+    };
+    assert!(undecided(&silent).cloud && undecided(&silent).devices);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::GRACE;
+use super::finding::SETTLING;
 use super::plan::{CloudView, KernelView, Views, VolumeViews, is_decided, seen_text};
 use crate::model::VolumeId;
 
@@ -40,7 +40,7 @@ impl Proofs {
         if (&*cloud, &*kernel) != (&of.cloud, &of.kernel) {
             (*cloud, *kernel, *since) = (of.cloud.clone(), of.kernel.clone(), now);
         }
-        (now.duration_since(*since) >= GRACE).then(|| (id, seen_text(of)))
+        (now.duration_since(*since) >= SETTLING).then(|| (id, seen_text(of)))
     }
 }
 
@@ -55,11 +55,15 @@ mod tests {
     fn said(proofs: &mut Proofs, id: VolumeId, cloud: CloudView, second: i64) -> bool {
         let mut of = views_of(VolumeState::Available, cloud, KernelView::Absent);
         of.record.id = id;
+        let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
         let views = Views {
             volumes: vec![of],
+            strays: Vec::new(),
             strangers: Vec::new(),
+            cloud_answered: true,
+            devices_settled: true,
+            at: now,
         };
-        let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
         !proofs.note(&views, &[id], now).is_empty()
     }
 

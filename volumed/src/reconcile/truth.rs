@@ -12,8 +12,8 @@
 //! | detached | no device | `Detached` |
 //! | attached to another VM | a device | `DoubleAttached`: two machines may write |
 //! | attached to another VM | no device | `Elsewhere` |
-//! | no such volume | a device | `Leaked`: foreign or left behind, never touched |
-//! | no such volume | no device | `Gone` |
+//! | no such volume, or deleted | a device | `Leaked`: foreign or left behind, never touched |
+//! | no such volume, or deleted | no device | `Gone` |
 //!
 //! While devices are appearing or going, nothing is decided. The rows are those of Apache CloudStack on KVM, where a
 //! detach under way looks like an attached volume and a restarted management server forgets a disk that is plugged in.
@@ -64,8 +64,8 @@ pub(super) fn truth(cloud: &CloudView, kernel: &KernelView) -> Truth {
         (CloudView::Detached, false) => Truth::Detached,
         (CloudView::AttachedElsewhere(_), true) => Truth::DoubleAttached,
         (CloudView::AttachedElsewhere(_), false) => Truth::Elsewhere,
-        (CloudView::Gone, true) => Truth::Leaked,
-        (CloudView::Gone, false) => Truth::Gone,
+        (CloudView::Gone | CloudView::Deleted, true) => Truth::Leaked,
+        (CloudView::Gone | CloudView::Deleted, false) => Truth::Gone,
     }
 }
 
@@ -103,10 +103,11 @@ mod tests {
         }
     }
 
-    fn every_cloud_view() -> [CloudView; 6] {
+    fn every_cloud_view() -> [CloudView; 7] {
         [
             CloudView::Unknown,
             CloudView::Gone,
+            CloudView::Deleted,
             CloudView::Busy("job b0c1".into()),
             CloudView::Detached,
             CloudView::AttachedHere,
@@ -184,13 +185,17 @@ mod tests {
     #[test]
     fn a_device_of_a_volume_that_is_gone_is_leaked() {
         for kernel in here().into_iter().chain([other_size()]) {
-            assert_eq!(truth(&CloudView::Gone, &kernel), Truth::Leaked, "{kernel:?}");
+            for cloud in [CloudView::Gone, CloudView::Deleted] {
+                assert_eq!(truth(&cloud, &kernel), Truth::Leaked, "{cloud:?} {kernel:?}");
+            }
         }
     }
 
     #[test]
     fn a_volume_that_is_gone_without_a_device_is_gone() {
-        assert_eq!(truth(&CloudView::Gone, &absent()), Truth::Gone);
+        for cloud in [CloudView::Gone, CloudView::Deleted] {
+            assert_eq!(truth(&cloud, &absent()), Truth::Gone);
+        }
     }
 
     #[test]

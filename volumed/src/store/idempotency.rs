@@ -11,6 +11,8 @@ pub enum KeyedResource {
     Operation,
     /// A lease.
     Lease,
+    /// A finding.
+    Finding,
 }
 
 impl KeyedResource {
@@ -18,6 +20,7 @@ impl KeyedResource {
         match self {
             KeyedResource::Operation => "operation",
             KeyedResource::Lease => "lease",
+            KeyedResource::Finding => "finding",
         }
     }
 }

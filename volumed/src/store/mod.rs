@@ -16,6 +16,8 @@ pub mod disputes;
 mod error;
 pub mod events;
 pub mod idempotency;
+pub mod ignored;
+mod in_line;
 mod inspect;
 pub mod journal;
 pub mod leases;
@@ -37,17 +39,19 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
 pub use attachments::AttachmentRecord;
-pub use audit::AuditEntry;
+pub use audit::{AuditEntry, AuditRecord};
 pub use backup::{BackupError, Copy, Replace, backup_to};
 pub use calls::{CallRecord, OpenCall};
 pub use error::{ChangeError, StoreError};
 pub use events::EventRecord;
 pub use idempotency::{Key, KeyedResource, Replay};
+pub use ignored::IgnoredRecord;
 pub use journal::LineRecord;
 pub use leases::LeaseRecord;
 pub use mappings::{MappingRecord, Observation};
@@ -61,17 +65,26 @@ pub use writer::Tx;
 /// How many reading connections are kept open.
 const IDLE_READERS: usize = 4;
 
+/// Tells the time that is recorded, and by which a record counts as old.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// The daemon's database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    clock: Clock,
 }
 
-struct Inner {
-    writer: writer::Writer,
-    readers: Mutex<Vec<Connection>>,
-    copying: Mutex<()>,
-    path: std::path::PathBuf,
+enum Inner {
+    /// On threads of their own.
+    Threads {
+        writer: writer::Writer,
+        readers: Mutex<Vec<Connection>>,
+        copying: Mutex<()>,
+        path: std::path::PathBuf,
+    },
+    /// On the caller's thread.
+    InLine(in_line::InLine),
 }
 
 impl Store {
@@ -83,15 +96,36 @@ impl Store {
     /// [`StoreError::Restoring`] where a restore has not come to its end, [`StoreError::Open`] where it cannot be reached.
     /// The files are then as they were.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let writer = writer::Writer::start(path)?;
+        let clock: Clock = Arc::new(Timestamp::now);
+        let inner = Inner::Threads {
+            writer: writer::Writer::start(path, Arc::clone(&clock))?,
+            readers: Mutex::default(),
+            copying: Mutex::default(),
+            path: path.to_owned(),
+        };
         Ok(Self {
-            inner: Arc::new(Inner {
-                writer,
-                readers: Mutex::default(),
-                copying: Mutex::default(),
-                path: path.to_owned(),
-            }),
+            inner: Arc::new(inner),
+            clock,
         })
+    }
+
+    /// As [`open`](Self::open), for simulations: the same transactions on the thread of whoever asks, at the times that
+    /// `clock` tells. Before and after each of them the others get their turn, so that anything may come between.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in_line(path: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let inner = Inner::InLine(in_line::InLine::open(path, Arc::clone(&clock))?);
+        Ok(Self {
+            inner: Arc::new(inner),
+            clock,
+        })
+    }
+
+    /// The time as the records have it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
     }
 
     /// Runs `change` in one transaction on the writer's thread and returns once it is durable.
@@ -104,7 +138,10 @@ impl Store {
         E: ChangeError + Send + 'static,
         F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
     {
-        self.inner.writer.write(change).await
+        match &*self.inner {
+            Inner::Threads { writer, .. } => writer.write(change).await,
+            Inner::InLine(store) => store.write(change).await,
+        }
     }
 
     /// As [`write`](Self::write), for what begins something new: refused while the room is kept for what has begun.
@@ -117,12 +154,19 @@ impl Store {
         E: ChangeError + Send + 'static,
         F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
     {
-        self.inner.writer.admit(change).await
+        match &*self.inner {
+            Inner::Threads { writer, .. } => writer.admit(change).await,
+            Inner::InLine(store) => store.write(change).await,
+        }
     }
 
     /// Whether anything new is admitted: where the ballast was given up, whether there is room for it again.
     pub async fn has_room(&self) -> bool {
-        !self.inner.writer.is_short() || self.admit(|_| Ok::<_, StoreError>(())).await.is_ok()
+        let is_short = match &*self.inner {
+            Inner::Threads { writer, .. } => writer.is_short(),
+            Inner::InLine(_) => false,
+        };
+        !is_short || self.admit(|_| Ok::<_, StoreError>(())).await.is_ok()
     }
 
     /// A copy of everything that is committed, while the daemon works on. One is made at a time.
@@ -132,8 +176,11 @@ impl Store {
     pub async fn backup(&self) -> Result<Copy, BackupError> {
         let inner = Arc::clone(&self.inner);
         let task = tokio::task::spawn_blocking(move || {
-            let _one_at_a_time = inner.copying.lock();
-            backup::copy(&inner.path)
+            let Inner::Threads { copying, path, .. } = &*inner else {
+                return Err(StoreError::Stopped.into());
+            };
+            let _one_at_a_time = copying.lock();
+            backup::copy(path)
         });
         task.await.map_err(|_| StoreError::Stopped)?
     }
@@ -147,18 +194,30 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
+        if let Inner::InLine(store) = &*self.inner {
+            return store.read(query).await;
+        }
         let inner = Arc::clone(&self.inner);
         let task = tokio::task::spawn_blocking(move || {
-            let idle = inner.readers.lock().pop();
+            let Inner::Threads {
+                writer,
+                readers,
+                path,
+                ..
+            } = &*inner
+            else {
+                return Err(StoreError::Stopped);
+            };
+            let idle = readers.lock().pop();
             let conn = match idle {
                 Some(conn) => conn,
-                None => open_reader(&inner.path)?,
+                None => open_reader(path)?,
             };
-            let result = query(&conn).map_err(|error| error.naming(&inner.path));
+            let result = query(&conn).map_err(|error| error.naming(path));
             if result.as_ref().is_err_and(StoreError::is_fatal) {
-                inner.writer.give_up();
+                writer.give_up();
             }
-            let mut readers = inner.readers.lock();
+            let mut readers = readers.lock();
             if readers.len() < IDLE_READERS {
                 readers.push(conn);
             }
@@ -170,19 +229,27 @@ impl Store {
     /// The id of the latest event, told after the transaction that recorded it is durable.
     #[must_use]
     pub fn event_ids(&self) -> watch::Receiver<i64> {
-        self.inner.writer.event_ids()
+        match &*self.inner {
+            Inner::Threads { writer, .. } => writer.event_ids(),
+            Inner::InLine(store) => store.event_ids(),
+        }
     }
 
     /// Returns once the database can no longer be trusted (an I/O error): the daemon must then end.
     pub async fn failed(&self) {
-        self.inner.writer.failed().await;
+        match &*self.inner {
+            Inner::Threads { writer, .. } => writer.failed().await,
+            Inner::InLine(_) => std::future::pending().await,
+        }
     }
 
     /// Ends the writer after everything that was given to it so far. Later writes get [`StoreError::Stopped`].
     pub async fn close(&self) {
-        // The last connection to close takes the log with it, and that must be the writer's.
-        self.inner.readers.lock().clear();
-        self.inner.writer.close().await;
+        if let Inner::Threads { writer, readers, .. } = &*self.inner {
+            // The last connection to close takes the log with it, and that must be the writer's.
+            readers.lock().clear();
+            writer.close().await;
+        }
     }
 }
 

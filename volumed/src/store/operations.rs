@@ -164,6 +164,13 @@ pub fn open_for(conn: &Connection, volume: VolumeId) -> Result<Option<OperationR
     Ok(conn.query_row(sql, [volume.to_string()], read).optional()?)
 }
 
+/// The volume's operation that has not ended, or else its latest one.
+pub fn latest_of(conn: &Connection, volume: VolumeId) -> Result<Option<OperationRecord>, StoreError> {
+    let sql =
+        "SELECT * FROM operations WHERE volume_id = ?1 ORDER BY completed_at IS NOT NULL, id DESC LIMIT 1";
+    Ok(conn.query_row(sql, [volume.to_string()], read).optional()?)
+}
+
 /// Every operation that has not ended, oldest first.
 pub fn all_open(conn: &Connection) -> Result<Vec<OperationRecord>, StoreError> {
     let mut statement =

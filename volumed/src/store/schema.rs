@@ -15,8 +15,10 @@ const MIGRATIONS: &[&str] = &[
      ALTER TABLE attachments ADD COLUMN mark TEXT;
      CREATE TABLE disputed_plug_ins (boot_id TEXT NOT NULL, diskseq INTEGER NOT NULL, seen_at TEXT NOT NULL,
                                      PRIMARY KEY (boot_id, diskseq)) STRICT, WITHOUT ROWID;",
+    include_str!("schema/to_version_3.sql"),
     "CREATE TABLE unproven_volumes (volume_id TEXT PRIMARY KEY REFERENCES volumes (id), recorded_state TEXT NOT NULL,
-                                    since TEXT NOT NULL) STRICT, WITHOUT ROWID;"];
+                                    since TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+];
 
 /// The version that this daemon writes.
 #[allow(clippy::cast_possible_wrap)]
@@ -98,6 +100,8 @@ pub(super) fn prepare(conn: &mut Connection, path: &Path) -> Result<(), StoreErr
         path: path.to_owned(),
         why,
     };
+    // A table whose rules change is made anew, and others refer to it: they are checked at the end instead.
+    conn.execute_batch("PRAGMA foreign_keys = OFF;")?;
     let tx = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(|e| match e.sqlite_error_code() {
@@ -124,6 +128,9 @@ pub(super) fn prepare(conn: &mut Connection, path: &Path) -> Result<(), StoreErr
             for step in MIGRATIONS.iter().skip(done) {
                 tx.execute_batch(step)?;
             }
+            if done < MIGRATIONS.len() {
+                require_no_dangling_row(&tx)?;
+            }
         }
     }
     tx.execute_batch(&format!(
@@ -133,57 +140,17 @@ pub(super) fn prepare(conn: &mut Connection, path: &Path) -> Result<(), StoreErr
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What `schema.sql` was at version 1: without what the migrations bring.
-    fn version_one() -> String {
-        let (before, rest) = SCHEMA.split_once("CREATE TABLE disputed_plug_ins").unwrap();
-        let (_, after) = rest.split_once(";\n").unwrap();
-        let text = format!("{before}{after}");
-        let (before, rest) = text.split_once("CREATE TABLE unproven_volumes").unwrap();
-        let (_, after) = rest.split_once(";\n").unwrap();
-        let text = format!("{before}{after}");
-        let kept: Vec<&str> = text
-            .lines()
-            .filter(|line| {
-                !line.trim_start().starts_with("baseline ") && !line.trim_start().starts_with("mark ")
-            })
-            .collect();
-        kept.join("\n")
-    }
-
-    fn columns(conn: &Connection) -> Vec<(String, String, String)> {
-        let sql = "SELECT m.name, c.name, c.type FROM sqlite_schema m, pragma_table_info(m.name) c
-                   WHERE m.type = 'table' ORDER BY 1, 2";
-        let mut statement = conn.prepare(sql).unwrap();
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-        rows.unwrap().collect::<Result<_, _>>().unwrap()
-    }
-
-    #[test]
-    fn a_database_of_version_one_becomes_what_a_new_one_is_and_keeps_its_rows() {
-        let (mut old, mut new) = (
-            Connection::open_in_memory().unwrap(),
-            Connection::open_in_memory().unwrap(),
-        );
-        let path = Path::new("in memory");
-        prepare(&mut new, path).unwrap();
-        old.execute_batch(&version_one()).unwrap();
-        assert_ne!(columns(&old), columns(&new), "version 1 lacks something");
-        let mark = format!("PRAGMA user_version = 1; PRAGMA application_id = {APPLICATION_ID};");
-        old.execute_batch(&mark).unwrap();
-        old.execute("INSERT INTO meta VALUES ('install_id', 'abc')", [])
-            .unwrap();
-
-        for _ in 0..2 {
-            prepare(&mut old, path).unwrap();
-            assert_eq!(columns(&old), columns(&new));
-        }
-        let kept: String = old
-            .query_row("SELECT value FROM meta", [], |row| row.get(0))
-            .unwrap();
-        assert_eq!(kept, "abc");
+/// That every row refers to a row that there is.
+fn require_no_dangling_row(conn: &Connection) -> Result<(), StoreError> {
+    let dangling: i64 = conn.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |r| r.get(0))?;
+    match dangling {
+        0 => Ok(()),
+        n => Err(StoreError::Stale(format!(
+            "{n} rows of the database refer to rows that there are not"
+        ))),
     }
 }
+
+#[cfg(test)]
+#[path = "schema_tests.rs"]
+mod tests;

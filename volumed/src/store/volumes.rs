@@ -139,6 +139,33 @@ pub fn for_source(conn: &Connection, source: &SourceDisk) -> Result<Option<Volum
     Ok(conn.query_row(sql, [&source.vm, &source.disk], read).optional()?)
 }
 
+/// The volume that the provider knows by this id, deleted ones included.
+pub fn by_provider_ref(conn: &Connection, provider_ref: &str) -> Result<Option<VolumeRecord>, StoreError> {
+    let sql = "SELECT * FROM volumes WHERE provider_ref = ?1";
+    Ok(conn.query_row(sql, [provider_ref], read).optional()?)
+}
+
+/// The volume of this identity that is not deleted.
+pub fn by_identity(conn: &Connection, identity: &Identity) -> Result<Option<VolumeRecord>, StoreError> {
+    let sql = "SELECT * FROM volumes WHERE identity = ?1 AND state <> 'deleted'";
+    Ok(conn.query_row(sql, [identity.to_string()], read).optional()?)
+}
+
+/// Makes a record a tombstone that names no volume of the provider's: that volume, untouched, can be recorded anew. For an
+/// adoption that is undone, and for the tombstone of a volume that somebody brought back. Repeating it changes nothing.
+pub fn forget(tx: &Tx<'_>, id: VolumeId) -> Result<(), StoreError> {
+    let now = get(tx, id)?.ok_or_else(|| StoreError::Stale(format!("volume {id} has no record")))?;
+    tx.execute(
+        "UPDATE volumes SET state = 'deleted', provider_ref = NULL, updated_at = ?2 WHERE id = ?1",
+        params![id.to_string(), tx.now().to_string()],
+    )?;
+    if now.state == VolumeState::Deleted {
+        return Ok(());
+    }
+    let data = serde_json::json!({ "state": "deleted", "before": now.state.as_str() });
+    events::append(tx, EventKind::Volume, Some(id), None, &data)
+}
+
 /// At most `limit` volumes, oldest first.
 pub fn list(conn: &Connection, filter: &VolumeFilter, limit: u32) -> Result<Vec<VolumeRecord>, StoreError> {
     let mut statement = conn.prepare_cached(

@@ -19,7 +19,7 @@ use super::ballast::Ballast;
 use super::beside::{self, log_of};
 use super::inspect::{self, Depth};
 use super::lock::Lock;
-use super::{ChangeError, StoreError, restore, schema};
+use super::{ChangeError, Clock, StoreError, restore, schema};
 use crate::crash;
 
 /// How many changes may wait for the writer before callers wait too.
@@ -45,8 +45,8 @@ type Answer = Box<dyn FnOnce()>;
 
 /// What the writer learns from a job.
 #[derive(Debug, Default)]
-struct Outcome {
-    event: Option<i64>,
+pub(super) struct Outcome {
+    pub(super) event: Option<i64>,
     fatal: bool,
     full: bool,
 }
@@ -96,10 +96,11 @@ pub(super) struct Writer {
     short: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
     closing: watch::Sender<bool>,
+    clock: Clock,
 }
 
 impl Writer {
-    pub(super) fn start(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn start(path: &Path, clock: Clock) -> Result<Self, StoreError> {
         let mut lock = Lock::take(path)?;
         beside::sweep(path);
         let (conn, latest) = open(path, &lock).map_err(|error| error.naming(path))?;
@@ -133,6 +134,7 @@ impl Writer {
             short,
             thread: Mutex::new(Some(thread)),
             closing,
+            clock,
         })
     }
 
@@ -164,11 +166,12 @@ impl Writer {
             return Err(StoreError::Stopped.into());
         }
         let (answer, result) = oneshot::channel();
+        let clock = Clock::clone(&self.clock);
         let job: Job = Box::new(move |desk| {
             let (outcome, value) = match nature {
-                Nature::GoesOn => in_transaction(&mut desk.conn, change),
+                Nature::GoesOn => in_transaction(&mut desk.conn, &clock, change),
                 Nature::Begins => match desk.ballast.require() {
-                    Ok(()) => in_transaction(&mut desk.conn, change),
+                    Ok(()) => in_transaction(&mut desk.conn, &clock, change),
                     Err(full) => (Outcome::default(), Err(full.into())),
                 },
             };
@@ -259,7 +262,11 @@ fn leave_as_it_is(conn: &Connection) {
     }
 }
 
-fn in_transaction<T, E, F>(conn: &mut Connection, change: F) -> (Outcome, Result<T, E>)
+pub(super) fn in_transaction<T, E, F>(
+    conn: &mut Connection,
+    clock: &Clock,
+    change: F,
+) -> (Outcome, Result<T, E>)
 where
     E: ChangeError,
     F: FnOnce(&Tx<'_>) -> Result<T, E>,
@@ -268,7 +275,7 @@ where
     let tx = match conn.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(tx) => Tx {
             tx,
-            now: Timestamp::now(),
+            now: clock(),
             last_event: Cell::new(None),
         },
         Err(error) => return failed(error.into()),
@@ -295,7 +302,7 @@ where
 }
 
 /// Opens the database for writing, whole and current, and tells the id of its latest event.
-fn open(path: &Path, lock: &Lock) -> Result<(Connection, i64), StoreError> {
+pub(super) fn open(path: &Path, lock: &Lock) -> Result<(Connection, i64), StoreError> {
     if restore::note_of(path).exists() {
         return Err(StoreError::Restoring {
             path: path.to_owned(),

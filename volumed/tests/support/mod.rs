@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use volumed::cloud::{Cloud, LocalCloud, LocalConfig};
-use volumed::device::{InventoryFeed, Watcher, WatcherConfig};
+use volumed::device::{InventoryFeed, KernelMachine, Watcher, WatcherConfig};
 use volumed::model::{OperationId, OperationStatus, Request, VolumeId};
 use volumed::operation::{OperationError, Operations, Parts, Settings, Submission, Unobserved};
 use volumed::store::{self, Asker, OperationRecord, Store, VolumeRecord};
@@ -57,6 +57,7 @@ impl Place {
             store: store.clone(),
             cloud,
             feed: feed.clone(),
+            machine: Arc::new(KernelMachine::default()),
             observer: Arc::new(Unobserved),
             settings,
         };

@@ -34,16 +34,7 @@ pub(crate) fn attach(args: &AttachArgs) -> Result<ExitCode> {
     if !args.built {
         root::ensure_reachable()?;
         console::step("build");
-        let build = [
-            "build",
-            "--release",
-            "--package",
-            "volumed",
-            "--package",
-            "whole-system-tests",
-            "--bins",
-        ];
-        check(workspace::cargo().args(build))?;
+        build_programs()?;
     }
     if !root::is_root() {
         return through_sudo(args);
@@ -60,6 +51,20 @@ pub(crate) fn attach(args: &AttachArgs) -> Result<ExitCode> {
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the daemon and the benches, as they are shipped.
+pub(super) fn build_programs() -> Result<()> {
+    let build = [
+        "build",
+        "--release",
+        "--package",
+        "volumed",
+        "--package",
+        "whole-system-tests",
+        "--bins",
+    ];
+    check(workspace::cargo().args(build))
 }
 
 fn through_sudo(args: &AttachArgs) -> Result<ExitCode> {

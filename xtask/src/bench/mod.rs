@@ -3,8 +3,10 @@
 mod attach;
 mod copy;
 mod machine;
+mod recovery;
 mod report;
 mod tools;
 
 pub(crate) use attach::{AttachArgs, attach};
 pub(crate) use copy::{CopyArgs, copy};
+pub(crate) use recovery::{RecoveryArgs, recovery};

@@ -36,7 +36,8 @@ pub(super) fn create(cloud: &Arc<Cloud>, call: &Call) -> Result<Value, Refusal> 
             volume,
             account: of.account,
             size: of.size,
-            state: "Creating",
+            // As a volume's row, it is there before the job id is judged.
+            state: "Allocated",
             created: cloud.clock.now(),
             tags: [].into(),
             removed: false,
@@ -59,7 +60,10 @@ pub(super) fn create(cloud: &Arc<Cloud>, call: &Call) -> Result<Value, Refusal> 
 
 async fn take(work: &Work, id: Uuid, volume: Uuid) -> Result<(), Refusal> {
     let _turn = turn_of(work, volume).await?;
-    let size = work.commit(|state| Ok(state.happen(volume, Event::Snapshot)?.size))?;
+    let size = work.commit(|state| {
+        snapshot_to_change(state, id)?.state = "Creating";
+        Ok(state.happen(volume, Event::Snapshot)?.size)
+    })?;
     let copied = work.cloud.storage.copy(volume, id).await;
     work.commit(|state| {
         let event = if copied.is_ok() {
@@ -143,7 +147,7 @@ pub(super) fn delete(cloud: &Arc<Cloud>, call: &Call) -> Result<Value, Refusal> 
             let snapshot = snapshot_to_change(state, id)?;
             if snapshot.state == "Creating" {
                 return Err(Refusal::invalid(format!(
-                    "Can't delete snapshot {id} in state Creating"
+                    "Can't delete snapshotshot {id} due to it is in Creating Status"
                 )));
             }
             work.cloud.storage.remove(id)?;

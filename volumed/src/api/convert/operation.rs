@@ -10,6 +10,8 @@ use crate::store::{LineRecord, OperationRecord};
 pub(in crate::api) fn view(record: OperationRecord, steps: Vec<LineRecord>) -> Operation {
     let kind = kind(record.request.kind());
     let (error, code, hint) = match record.failure {
+        // Nothing went wrong: that it was withdrawn is its status.
+        Some(failure) if failure.cancelled => (Some(failure.message), None, failure.hint),
         Some(failure) => (Some(failure.message), Some(failure.code), failure.hint),
         None => (record.waiting_for, None, None),
     };
@@ -54,6 +56,11 @@ fn request(request: Request) -> Value {
         Request::SnapshotRevert { snapshot_id } | Request::SnapshotDelete { snapshot_id } => {
             json!({ "snapshot_id": snapshot_id })
         }
+        Request::Adopt {
+            provider_volume_id,
+            name,
+            ..
+        } => json!({ "provider_volume_id": provider_volume_id, "name": name }),
     }
 }
 
@@ -83,6 +90,7 @@ fn kind(kind: model::OperationKind) -> OperationKind {
         model::OperationKind::SnapshotCreate => OperationKind::SnapshotCreate,
         model::OperationKind::SnapshotRevert => OperationKind::SnapshotRevert,
         model::OperationKind::SnapshotDelete => OperationKind::SnapshotDelete,
+        model::OperationKind::Adopt => OperationKind::Adopt,
     }
 }
 
@@ -98,6 +106,7 @@ pub(in crate::api) fn kind_of(kind: OperationKind) -> model::OperationKind {
         OperationKind::SnapshotCreate => model::OperationKind::SnapshotCreate,
         OperationKind::SnapshotRevert => model::OperationKind::SnapshotRevert,
         OperationKind::SnapshotDelete => model::OperationKind::SnapshotDelete,
+        OperationKind::Adopt => model::OperationKind::Adopt,
     }
 }
 
@@ -125,6 +134,7 @@ pub(in crate::api) fn status_of(status: OperationStatus) -> model::OperationStat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ErrorCode, Failure, OperationId, VolumeId};
 
     #[test]
     fn every_kind_status_and_step_reads_the_same_on_both_sides() {
@@ -154,5 +164,31 @@ mod tests {
         let attach = Request::Attach { vm_id: "vm".into() };
         assert_eq!(request(attach), json!({ "vm_id": "vm" }));
         assert_eq!(request(Request::Delete { confirm_name: None }), json!({}));
+    }
+
+    #[test]
+    fn a_cancelled_operation_is_no_defect_of_ours() {
+        let record = OperationRecord {
+            id: OperationId::new(),
+            status: model::OperationStatus::Cancelled,
+            volume_id: VolumeId::new(),
+            vm_id: None,
+            request: Request::Detach {},
+            response: None,
+            failure: Some(Failure {
+                cancelled: true,
+                ..Failure::new(ErrorCode::Internal, "cancelled on request")
+            }),
+            waiting_for: None,
+            cancel_requested: true,
+            actor: "test".into(),
+            request_id: None,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            updated_at: jiff::Timestamp::UNIX_EPOCH,
+            completed_at: Some(jiff::Timestamp::UNIX_EPOCH),
+        };
+        let shown = view(record, Vec::new());
+        assert_eq!(shown.error_code, None);
+        assert_eq!(shown.error.as_deref(), Some("cancelled on request"));
     }
 }

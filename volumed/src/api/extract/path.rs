@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use volume_client::types::{ErrorCode, LeaseId, OperationId, SnapshotId, VolumeId};
+use volume_client::types::{ErrorCode, FindingId, LeaseId, OperationId, SnapshotId, VolumeId};
 
 use crate::api::problem::{ApiError, failure};
 
@@ -35,6 +35,11 @@ impl PathId for OperationId {
 impl PathId for LeaseId {
     const PARAM: &'static str = "lease_id";
     const MISSING: ErrorCode = ErrorCode::LeaseNotFound;
+}
+
+impl PathId for FindingId {
+    const PARAM: &'static str = "finding_id";
+    const MISSING: ErrorCode = ErrorCode::FindingNotFound;
 }
 
 /// The id of this kind in the request's path.

@@ -1,15 +1,17 @@
 //! Every request that the daemon answers.
 
 use volume_client::types::ErrorCode::{
-    AlreadyAttached, AttachedElsewhere, CloudRefused, CloudUnavailable, ConfirmationRequired,
-    DatabaseRestored, DeviceAmbiguous, DeviceBusy, DeviceChanged, DeviceMissing, DeviceUnverifiable,
-    ForeignVm, HasSnapshots, InvalidRequest, LeaseNotFound, NoSpace, NotAttached, NotCancellable, NotReady,
-    OperationInProgress, OperationNotFound, ShrinkRefused, SizeMismatch, SizeOutOfRange, SnapshotNotFound,
-    SourceTaken, StoreFull, VolumeLeased, VolumeNotFound, WrongState,
+    AlreadyAttached, AlreadyRecorded, AttachedElsewhere, CloudRefused, CloudUnavailable,
+    ConfirmationRequired, DatabaseRestored, DeviceAmbiguous, DeviceBusy, DeviceChanged, DeviceMissing,
+    DeviceUnverifiable, FindingNotFound, ForeignVm, HasSnapshots, InvalidRequest, LeaseNotFound, NoSpace,
+    NotAttached, NotCancellable, NotReady, OperationInProgress, OperationNotFound, PersonNeeded,
+    ProviderVolumeNotFound, ShrinkRefused, SizeMismatch, SizeOutOfRange, SnapshotNotFound, SourceTaken,
+    StoreFull, VolumeLeased, VolumeNotFound, WrongState,
 };
 use volume_client::types::{
-    AttachVolume, Device, DoctorReport, ErrorCode, Event, Finding, Lease, LeaseGrant, Mapping, NewLease,
-    NewSnapshot, NewVolume, Operation, Readiness, RenewLease, ResizeVolume, Snapshot, Status, Volume,
+    AdoptVolume, AttachVolume, AuditLine, Device, DoctorReport, ErrorCode, Event, Explanation, Finding,
+    IgnoreFinding, Lease, LeaseGrant, Mapping, NewLease, NewSnapshot, NewVolume, Operation, Readiness,
+    ReconcileReport, ReconcileRequest, RenewLease, RepairStarted, ResizeVolume, Snapshot, Status, Volume,
     VolumeDevice,
 };
 
@@ -38,6 +40,7 @@ pub(super) fn requests() -> Vec<Described> {
     all.extend(operations());
     all.extend(devices());
     all.extend(leases());
+    all.extend(findings());
     all.extend(the_daemon());
     all
 }
@@ -72,6 +75,15 @@ fn volumes() -> Vec<Described> {
             .takes::<NewVolume>()
             .accepted()
             .fails(&[SourceTaken, SizeOutOfRange]),
+        post(
+            "/api/v1/volumes/adopt",
+            "adopt_volume",
+            "Make a record of a volume that the provider has, and take over its attachment here",
+        )
+        .takes::<AdoptVolume>()
+        .accepted()
+        .fails(&[ProviderVolumeNotFound, AlreadyRecorded, WrongState])
+        .fails(OF_DEVICES),
         get("/api/v1/volumes/{volume_id}", "get_volume", "A volume")
             .answers::<Volume>("200", "the volume")
             .fails(&[VolumeNotFound]),
@@ -131,6 +143,13 @@ fn volumes() -> Vec<Described> {
         .answers::<VolumeDevice>("200", "the device")
         .fails(&[VolumeNotFound, NotAttached, WrongState, NotReady])
         .fails(OF_DEVICES),
+        get(
+            "/api/v1/volumes/{volume_id}/explain",
+            "explain_volume",
+            "What record, cloud and kernel say of a volume now, and what comes next",
+        )
+        .answers::<Explanation>("200", "the volume explained")
+        .fails(&[VolumeNotFound]),
     ]
 }
 
@@ -265,14 +284,68 @@ fn leases() -> Vec<Described> {
     ]
 }
 
-fn the_daemon() -> Vec<Described> {
+fn findings() -> Vec<Described> {
     vec![
         get(
             "/api/v1/findings",
             "list_findings",
             "Where cloud, kernel and records do not agree",
         )
-        .lists::<Finding>("all of them"),
+        .lists::<Finding>("all of them, those that are passed over included"),
+        get("/api/v1/findings/{finding_id}", "get_finding", "A finding")
+            .answers::<Finding>("200", "the finding")
+            .fails(&[FindingNotFound]),
+        post(
+            "/api/v1/findings/{finding_id}/repair",
+            "repair_finding",
+            "Do what mends a finding",
+        )
+        .waits()
+        .answers::<RepairStarted>("202", "the operation that does it; `Location` is its address")
+        .answers::<RepairStarted>("200", "it is done")
+        .fails(&[
+            FindingNotFound,
+            PersonNeeded,
+            VolumeLeased,
+            AlreadyAttached,
+            NotAttached,
+        ])
+        .fails(ON_A_VOLUME),
+        post(
+            "/api/v1/findings/{finding_id}/ignore",
+            "ignore_finding",
+            "Pass a finding over: it stays listed, and nothing is done about it",
+        )
+        .takes::<IgnoreFinding>()
+        .answers::<Finding>("200", "the finding")
+        .fails(&[FindingNotFound]),
+        delete(
+            "/api/v1/findings/{finding_id}/ignore",
+            "heed_finding",
+            "Heed a finding again",
+        )
+        .answers_plainly("204", "it is heeded, now or before")
+        .fails(&[FindingNotFound]),
+        post(
+            "/api/v1/reconcile",
+            "reconcile",
+            "Compare cloud, kernel and records now",
+        )
+        .may_take::<ReconcileRequest>()
+        .answers::<ReconcileReport>("200", "what was found, and what is or would be done"),
+    ]
+}
+
+fn the_daemon() -> Vec<Described> {
+    vec![
+        get(
+            "/api/v1/audit",
+            "list_audit",
+            "Who did what and why, newest first",
+        )
+        .text("volume_id", "only of this volume")
+        .paged()
+        .lists::<AuditLine>("one page"),
         get(
             "/api/v1/events",
             "follow_events",

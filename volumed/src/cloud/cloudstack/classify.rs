@@ -107,6 +107,7 @@ const SAID: &[Rule] = &[
     Rule(&["that is not destroyed"], Meaning::Conflict, None),
     Rule(&["either running or stopped"], Meaning::Conflict, None),
     Rule(&["snapshot", "in progress"], Meaning::Conflict, None),
+    Rule(&["delete snapshot", "creating"], Meaning::Conflict, None),
     Rule(&["deviceid", "is used by"], Meaning::Conflict, None),
 ];
 

@@ -31,6 +31,7 @@ pub(super) fn provider_volume(volume: &wire::Volume, identity: VolumeIdentity) -
     ProviderVolume {
         provider_ref: volume.id.clone(),
         name: given_name(volume).to_owned(),
+        is_root: !volume.is_data_disk(),
         size: Bytes(volume.size),
         state: state_of(volume),
         attached_to: volume.virtualmachineid.clone(),
@@ -160,6 +161,14 @@ mod tests {
         assert_eq!(provider_volume(&renamed, VolumeIdentity::Serial).name, "ours");
         let plain = provider_volume(&volume(json!({"tags": []})), VolumeIdentity::Appearance);
         assert_eq!((plain.name.as_str(), plain.identity), ("n", None));
+    }
+
+    #[test]
+    fn whatever_is_not_surely_a_data_disk_counts_as_a_root_disk() {
+        for (kind, is_root) in [("DATADISK", false), ("ROOT", true), ("ISO", true), ("", true)] {
+            let seen = provider_volume(&volume(json!({"type": kind})), VolumeIdentity::Serial);
+            assert_eq!(seen.is_root, is_root, "{kind}");
+        }
     }
 
     #[test]

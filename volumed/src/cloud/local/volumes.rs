@@ -45,6 +45,7 @@ impl Inner {
         let mut volume = ProviderVolume {
             provider_ref: id.to_string(),
             name: String::new(),
+            is_root: false,
             size: Bytes(0),
             state: ProviderState::Ready,
             attached_to: None,

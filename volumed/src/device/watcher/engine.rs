@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::alarms::{Hint, Subscriptions};
-use super::disputes::Disputes;
+use super::publisher::Publisher;
 use super::{Shared, WatcherConfig, WatcherStartError};
 use crate::device::disk::Inventory;
 use crate::device::scan::{ScanError, scan_with};
@@ -31,11 +31,10 @@ pub(super) struct Engine {
     config: WatcherConfig,
     shared: Arc<Shared>,
     alarms: Subscriptions,
-    publisher: watch::Sender<Arc<Inventory>>,
+    publisher: Publisher,
     last_scan: Instant,
     dirty: bool,
     retry: Option<Retry>,
-    disputes: Disputes,
 }
 
 /// A reason to look again although nothing has happened.
@@ -54,10 +53,9 @@ impl Engine {
     ) -> Result<(Engine, watch::Receiver<Arc<Inventory>>), WatcherStartError> {
         let alarms = Subscriptions::open(&config)?;
         shared.stats.hears(alarms.hearing());
-        let mut inventory = timed_scan(&config, &shared).map_err(WatcherStartError::Scan)?;
-        let mut disputes = Disputes::known(&config.disputed);
-        disputes.mark(&mut inventory);
-        let (publisher, inventories) = watch::channel(Arc::new(inventory.clone()));
+        let inventory = timed_scan(&config, &shared).map_err(WatcherStartError::Scan)?;
+        let publisher = Publisher::new(inventory.clone(), &config.disputed);
+        let inventories = publisher.subscribe();
         let last_scan = Instant::now();
         let mut engine = Engine {
             config,
@@ -67,7 +65,6 @@ impl Engine {
             last_scan,
             dirty: false,
             retry: None,
-            disputes,
         };
         engine.plan_retry(&inventory);
         Ok((engine, inventories))
@@ -115,10 +112,9 @@ impl Engine {
         self.alarms.follow_udevd();
         self.shared.stats.hears(self.alarms.hearing());
         match timed_scan(&self.config, &self.shared) {
-            Ok(mut inventory) => {
-                self.disputes.mark(&mut inventory);
+            Ok(inventory) => {
                 self.plan_retry(&inventory);
-                self.publisher.send_replace(Arc::new(inventory));
+                self.publisher.publish(inventory);
             }
             Err(error) => {
                 self.shared.stats.scan_failures.fetch_add(1, Ordering::Relaxed);

@@ -1,20 +1,34 @@
 //! The receiving end of the watcher: inventories as they come, and ways to wait for one.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::WatcherDied;
 use super::stats::WatcherStats;
-use super::{Shared, WatcherDied};
 use crate::device::disk::Inventory;
 
 /// Inventories as the watcher publishes them. Clones are independent.
 #[derive(Clone)]
 pub struct InventoryFeed {
     inventories: watch::Receiver<Arc<Inventory>>,
-    shared: Arc<Shared>,
+    scanner: Arc<dyn Scanner>,
+}
+
+/// Who takes the inventories of a feed: the watcher's thread, or what stands in for it in a simulation.
+pub trait Scanner: Send + Sync {
+    /// Has a scan begin after this call: the inventory of it has a higher generation than the returned one.
+    fn scan_anew(&self) -> u64;
+
+    /// Somebody waits for a change, until [`expect_less`](Self::expect_less).
+    fn expect_more(&self);
+
+    /// One of those who waited no longer does.
+    fn expect_less(&self);
+
+    /// The counters.
+    fn stats(&self) -> &WatcherStats;
 }
 
 /// What was waited for did not happen.
@@ -49,8 +63,10 @@ impl From<WaitError> for RescanError {
 }
 
 impl InventoryFeed {
-    pub(super) fn new(inventories: watch::Receiver<Arc<Inventory>>, shared: Arc<Shared>) -> InventoryFeed {
-        InventoryFeed { inventories, shared }
+    /// The feed of what `scanner` publishes.
+    #[must_use]
+    pub fn new(inventories: watch::Receiver<Arc<Inventory>>, scanner: Arc<dyn Scanner>) -> InventoryFeed {
+        InventoryFeed { inventories, scanner }
     }
 
     /// The last inventory. There always is one; it may be as old as the watcher's idle interval.
@@ -101,10 +117,7 @@ impl InventoryFeed {
     /// # Errors
     /// [`RescanError`]
     pub async fn rescan(&self, deadline: Instant) -> Result<Arc<Inventory>, RescanError> {
-        // A scan with a number above this one begins after this line, whatever it was that caused it.
-        let begun = self.shared.stats.begun.load(Ordering::SeqCst);
-        self.shared.wanted.fetch_max(begun + 1, Ordering::SeqCst);
-        self.shared.wake();
+        let begun = self.scanner.scan_anew();
         let fresh =
             |inventory: &Arc<Inventory>| (inventory.generation > begun).then(|| Arc::clone(inventory));
         Ok(self.wait_for(fresh, deadline).await?)
@@ -113,10 +126,9 @@ impl InventoryFeed {
     /// Makes the watcher look often, events or not, until the guard is dropped.
     #[must_use]
     pub fn expect_change(&self) -> ChangeExpected {
-        self.shared.expecting.fetch_add(1, Ordering::SeqCst);
-        self.shared.wake();
+        self.scanner.expect_more();
         ChangeExpected {
-            shared: Arc::clone(&self.shared),
+            scanner: Arc::clone(&self.scanner),
         }
     }
 
@@ -124,23 +136,23 @@ impl InventoryFeed {
     /// for a disk that was there before the watcher, or whose event was lost.
     #[must_use]
     pub fn announced(&self, diskseq: u64) -> Option<std::time::Instant> {
-        self.shared.stats.announced.at(diskseq)
+        self.scanner.stats().announced.at(diskseq)
     }
 
     /// The watcher's counters.
     #[must_use]
     pub fn stats(&self) -> &WatcherStats {
-        &self.shared.stats
+        self.scanner.stats()
     }
 }
 
 /// While this is held the watcher scans at its faster interval.
 pub struct ChangeExpected {
-    shared: Arc<Shared>,
+    scanner: Arc<dyn Scanner>,
 }
 
 impl Drop for ChangeExpected {
     fn drop(&mut self) {
-        self.shared.expecting.fetch_sub(1, Ordering::SeqCst);
+        self.scanner.expect_less();
     }
 }

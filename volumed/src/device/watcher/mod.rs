@@ -18,6 +18,7 @@ mod announced;
 mod disputes;
 mod engine;
 mod feed;
+mod publisher;
 mod sequence;
 mod stats;
 
@@ -38,7 +39,8 @@ use super::root::SysRoot;
 use super::scan::ScanError;
 use engine::Engine;
 
-pub use feed::{ChangeExpected, InventoryFeed, RescanError, WaitError};
+pub use feed::{ChangeExpected, InventoryFeed, RescanError, Scanner, WaitError};
+pub use publisher::Publisher;
 pub use stats::{Hearing, WatcherStats};
 
 /// Which alarms the watcher listens to.
@@ -135,6 +137,29 @@ impl Shared {
     }
 }
 
+impl Scanner for Shared {
+    fn scan_anew(&self) -> u64 {
+        // A scan with a number above this one begins after this line, whatever it was that caused it.
+        let begun = self.stats.begun.load(Ordering::SeqCst);
+        self.wanted.fetch_max(begun + 1, Ordering::SeqCst);
+        self.wake();
+        begun
+    }
+
+    fn expect_more(&self) {
+        self.expecting.fetch_add(1, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn expect_less(&self) {
+        self.expecting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn stats(&self) -> &WatcherStats {
+        &self.stats
+    }
+}
+
 /// The running watcher. Dropping it tells the thread to stop without waiting for it.
 pub struct Watcher {
     shared: Arc<Shared>,
@@ -174,7 +199,7 @@ impl Watcher {
                 )));
             }
         };
-        let feed = InventoryFeed::new(inventories, Arc::clone(&shared));
+        let feed = InventoryFeed::new(inventories, Arc::<Shared>::clone(&shared));
         let watcher = Watcher {
             shared,
             feed: feed.clone(),

@@ -6,7 +6,9 @@
 //! after it, in this boot, and stays the only one for a while; its size is exact. Its identity then is that plug-in and
 //! ends with it. Content is never looked at, and nothing is ever written to find out.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::device::{Disk, Inventory};
 use crate::model::{AttachmentState, Bytes, ErrorCode, Failure, Identity, Incarnation, VolumeId};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::device::Pin;
+use crate::device::HeldDisk;
 use crate::model::{
     AttachmentState, DeviceExpectation, ErrorCode, Failure, OperationKind, VolumeState, diskseq_text,
 };
@@ -164,12 +164,17 @@ pub(super) fn expectation(cx: &Context) -> Result<DeviceExpectation, Failure> {
     cx.volume.expectation().ok_or_else(none)
 }
 
+/// Whether the operation is to have the volume attached, and not only to find the device of one that is.
+fn attaches(cx: &Context) -> bool {
+    matches!(cx.op.request.kind(), OperationKind::Attach | OperationKind::Adopt)
+}
+
 /// Has the cloud attach the volume again that it no longer has attached while its device is waited for: somebody may have
 /// detached it, or what was read before was a moment old. Where the cloud says nothing that lasts, the wait goes on.
 async fn keep_attached(cx: &Context) -> Result<(), StepError> {
     match attached_here(cx).await {
         Ok(true) | Err(StepError::Wait { .. }) => Ok(()),
-        Ok(false) if cx.op.request.kind() == OperationKind::Attach => CloudAttach.run(cx).await.map(drop),
+        Ok(false) if attaches(cx) => CloudAttach.run(cx).await.map(drop),
         Ok(false) => Err(StepError::wait(
             "the cloud to say that the volume is attached here",
         )),
@@ -180,7 +185,7 @@ async fn keep_attached(cx: &Context) -> Result<(), StepError> {
 /// What is done about a device that was proven while the cloud has the volume attached to nothing. It may be a twin, or a
 /// phantom: an attach lets it go and begins anew, or it would bind it as soon as one list shows what was before.
 async fn refuse_unattached(cx: &Context) -> StepError {
-    if cx.op.request.kind() == OperationKind::Attach {
+    if attaches(cx) {
         cx.world.pins.let_go(cx.volume.id);
     }
     match keep_attached(cx).await {
@@ -202,7 +207,7 @@ async fn awaited(cx: &Context) -> Result<DeviceExpectation, StepError> {
 }
 
 /// The pin of the volume, where the live mapping is of the incarnation that it holds.
-pub(super) async fn mapped_pin(cx: &Context) -> Result<Option<Arc<Pin>>, StepError> {
+pub(super) async fn mapped_pin(cx: &Context) -> Result<Option<Arc<dyn HeldDisk>>, StepError> {
     let id = cx.volume.id;
     let mapping = cx
         .world

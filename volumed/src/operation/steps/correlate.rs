@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use volume_client::types::ConditionKind;
 
 use crate::cloud::ProviderVolume;
-use crate::device::Pin;
+use crate::device::HeldDisk;
 use crate::model::{ErrorCode, Failure};
 use crate::operation::step::{Context, Step, StepError, Verdict};
 use crate::operation::steps::attach::{end_attachment, expectation, mapped_pin};
@@ -66,7 +66,7 @@ impl Step for StillAttached {
                 store::volumes::mark_written(tx, id)
             })
             .await?;
-        let is_pulled_out = |pin: Arc<Pin>| cx.world.kernel.is_pulled_out(&pin);
+        let is_pulled_out = |pin: Arc<dyn HeldDisk>| cx.world.kernel.is_pulled_out(&*pin);
         match cx.world.pins.of(id).is_some_and(is_pulled_out) {
             true => cx.world.pins.retire(id),
             false => cx.world.pins.let_go(id),

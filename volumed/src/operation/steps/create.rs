@@ -6,6 +6,7 @@ use crate::cloud::{NewVolume, ProviderState, ProviderVolume};
 use crate::model::{ErrorCode, Failure, VolumeState};
 use crate::operation::cloud_call;
 use crate::operation::step::{Context, Step, StepError, Verdict};
+use crate::operation::steps::delete::require_none_of;
 use crate::store::volumes::Provided;
 use crate::store::{self, AuditEntry};
 
@@ -97,10 +98,13 @@ impl Step for CloudCreate {
         Ok(format!("the cloud made it as {}", volume.provider_ref))
     }
 
-    /// What this operation made, and nobody was ever told of, is taken away again.
+    /// What this operation made, and nobody was ever told of, is taken away again. Somebody may have found and attached it all
+    /// the same: then it is waited for.
     async fn undo(&self, cx: &Context) -> Result<(), StepError> {
         cloud_call::fence(cx).await?;
-        if let Some(volume) = any_made(cx).await?.into_iter().next() {
+        for volume in any_made(cx).await? {
+            cloud_call::require_idle(cx, Some(&volume))?;
+            require_untouched(cx, &volume).await?;
             let cloud = &cx.world.cloud;
             let of = volume.provider_ref;
             cloud_call::send(cx, "cloud_uncreate", |call| async move {
@@ -109,6 +113,20 @@ impl Step for CloudCreate {
             .await?;
         }
         Ok(())
+    }
+}
+
+/// That nobody has the new volume attached, and no device of it is here, whatever the cloud says.
+async fn require_untouched(cx: &Context, volume: &ProviderVolume) -> Result<(), StepError> {
+    if let Some(vm) = &volume.attached_to {
+        return Err(StepError::wait(format!(
+            "somebody to detach {} in the cloud: it is attached to VM `{vm}`",
+            volume.provider_ref
+        )));
+    }
+    match &volume.identity {
+        Some(identity) => require_none_of(cx, identity).await,
+        None => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::cloud::ProviderState;
-use crate::model::{ErrorCode, Failure, VolumeState};
+use crate::model::{ErrorCode, Failure, Identity, VolumeState};
 use crate::operation::cloud_call;
 use crate::operation::step::{Context, Step, StepError, Verdict};
 use crate::store::{self, AuditEntry};
@@ -90,9 +90,14 @@ impl Step for CloudDelete {
 
 /// That no device of this machine carries the volume's identity, whatever the cloud says: somebody may be using it.
 pub(super) async fn require_no_device(cx: &Context) -> Result<(), StepError> {
-    let Some(identity) = &cx.volume.identity else {
-        return Ok(());
-    };
+    match &cx.volume.identity {
+        Some(identity) => require_none_of(cx, identity).await,
+        None => Ok(()),
+    }
+}
+
+/// The same of an identity that the record does not have yet.
+pub(super) async fn require_none_of(cx: &Context, identity: &Identity) -> Result<(), StepError> {
     if cx.world.kernel.await_gone(cx, identity).await? {
         return Ok(());
     }

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use volume_client::types::ConditionKind;
 
 use crate::model::{AttachmentState, ErrorCode, Failure, VolumeId, VolumeState};
@@ -34,7 +33,7 @@ impl Step for Reserve {
     }
 
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
-        lease::lapse_expired(&cx.world, &cx.volume).await?;
+        lease::lapse_expired(&cx.world, &cx.volume, lease::DAEMON).await?;
         let id = cx.volume.id;
         let begun = cx.world.store.write(move |tx| {
             lease::require_none(tx, id)?;
@@ -298,7 +297,8 @@ impl Step for AwaitGone {
         detach_again(cx).await?;
         let waiting_for =
             "the device to go: the cloud has detached it, but the kernel still has it".to_owned();
-        let since = Timestamp::now().duration_since(cx.op.updated_at).unsigned_abs();
+        let now = cx.world.store.now();
+        let since = now.duration_since(cx.op.updated_at).unsigned_abs();
         if since > PATIENCE {
             cx.world.conditions.raise(
                 cx.volume.id,

@@ -1,5 +1,6 @@
 //! The table of steps of every kind of operation.
 
+mod adopt;
 mod appearance;
 mod attach;
 mod attached;
@@ -52,7 +53,14 @@ pub(super) fn of(kind: OperationKind) -> &'static [&'static dyn Step] {
             &snapshot::CloudDelete,
             &snapshot::RecordDeleted,
         ],
+        OperationKind::Adopt => adopt::STEPS,
     }
+}
+
+/// The names of an operation's steps, in their order, as its journal has them.
+#[must_use]
+pub fn step_names(kind: OperationKind) -> Vec<&'static str> {
+    of(kind).iter().map(|step| step.name()).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Making a volume larger: marked, grown in the cloud, seen grown by the kernel, recorded.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use volume_client::types::ConditionKind;
 
 use crate::model::{Bytes, DeviceExpectation, ErrorCode, Failure, Request, VolumeState};
@@ -40,7 +39,7 @@ impl Step for Reserve {
     }
 
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
-        lease::lapse_expired(&cx.world, &cx.volume).await?;
+        lease::lapse_expired(&cx.world, &cx.volume, lease::DAEMON).await?;
         let id = cx.volume.id;
         cx.world
             .store
@@ -176,7 +175,8 @@ async fn late(cx: &Context, step: &'static str) -> Result<String, StepError> {
         .read(move |conn| store::journal::read(conn, id))
         .await?;
     let began = lines.iter().find(|record| record.line.step == step);
-    let waited = began.map(|record| Timestamp::now().duration_since(record.at).unsigned_abs());
+    let now = cx.world.store.now();
+    let waited = began.map(|record| now.duration_since(record.at).unsigned_abs());
     if waited.is_none_or(|waited| waited < cx.world.settings.attach_timeout) {
         return Err(StepError::wait(format!("the kernel to see {size}")));
     }

@@ -39,7 +39,8 @@ async fn record_of(cx: &Context) -> Result<SnapshotRecord, StepError> {
     Ok(found.ok_or_else(missing)?)
 }
 
-/// The snapshot as the cloud has it; found by the name that we gave it, which is its id here.
+/// The snapshot as the cloud has it; found by the name that we gave it, which is its id here. A request that came twice may
+/// have made a second one of that name: then it is one that is ready, and the same one each time.
 async fn in_cloud(cx: &Context) -> Result<Option<ProviderSnapshot>, StepError> {
     let name = snapshot_id(cx)?.to_string();
     let of = provider_ref(&cx.volume)?;
@@ -49,7 +50,8 @@ async fn in_cloud(cx: &Context) -> Result<Option<ProviderSnapshot>, StepError> {
         Err(CloudError::NotFound { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    Ok(found.into_iter().find(|snapshot| snapshot.name == name))
+    let named = found.into_iter().filter(|snapshot| snapshot.name == name);
+    Ok(named.min_by_key(|snapshot| (!snapshot.ready, snapshot.snapshot_ref.clone())))
 }
 
 /// The snapshot has a row, since admission; undone, the row is a tombstone.
@@ -151,8 +153,9 @@ impl Step for CloudTake {
     }
 }
 
+/// Takes away whatever the cloud has under the snapshot's name.
 async fn remove(cx: &Context, step: &'static str) -> Result<(), StepError> {
-    if let Some(snapshot) = in_cloud(cx).await? {
+    while let Some(snapshot) = in_cloud(cx).await? {
         let of = provider_ref(&cx.volume)?.to_owned();
         let cloud = &cx.world.cloud;
         cloud_call::send(cx, step, |call| async move {
@@ -182,6 +185,7 @@ impl Step for RecordTaken {
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
         let taken = in_cloud(cx)
             .await?
+            .filter(|snapshot| snapshot.ready)
             .ok_or_else(|| StepError::wait("the cloud to list the snapshot"))?;
         let id = snapshot_id(cx)?;
         let detail = taken.snapshot_ref.clone();

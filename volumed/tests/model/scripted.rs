@@ -1,0 +1,71 @@
+//! Histories that were written down: what random ones found, one test each.
+
+use std::time::Duration;
+
+use volumed::store;
+
+use crate::cloud_state::Fault;
+use crate::daemon::Daemon;
+use crate::event::{Asked, Event, History, Stranger, What};
+use crate::history::play_and;
+
+/// Events with the milliseconds that pass after each.
+fn history(events: &[(What, u64)]) -> History {
+    let event = |(what, then_millis): &(What, u64)| Event {
+        what: what.clone(),
+        then_millis: *then_millis,
+    };
+    History {
+        seed: 1,
+        events: events.iter().map(event).collect(),
+    }
+}
+
+fn attached() -> Vec<(What, u64)> {
+    vec![
+        (What::Ask(Asked::Create { mib: 1 }), 10_000),
+        (What::Ask(Asked::Attach(0)), 20_000),
+    ]
+}
+
+/// The reconciler looked for a disk that was pulled out again and again: a volume was under repair nearly all the time, and
+/// whoever wanted to detach it was told so.
+#[test]
+fn a_repair_that_does_not_help_leaves_the_volume_to_others() {
+    let mut events = attached();
+    events.push((What::Stranger(Stranger::Pull(0)), 10_000));
+    let (turns, down_millis) = (0, 1000);
+    events.push((What::Reboot { turns, down_millis }, 0));
+    let watched = play_and(&history(&events), async |daemon: &Daemon| {
+        let mut busy = 0;
+        for _ in 0..1800 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let open = daemon.store.read(store::operations::all_open).await.unwrap();
+            busy += usize::from(!open.is_empty());
+        }
+        assert!(busy > 0, "it was never repaired");
+        assert!(busy < 450, "under repair for {busy} of 1800 seconds");
+    });
+    watched.unwrap();
+}
+
+/// The volume of a create that is being undone was found by somebody and attached: its deletion was sent again and again, and
+/// only the cloud's refusal stood between it and his data.
+#[test]
+fn a_create_that_is_undone_deletes_nothing_that_is_plugged_in() {
+    let events = [
+        (What::Fault(Fault::LostAnswer), 0),
+        (What::Ask(Asked::Create { mib: 1 }), 5000),
+        (What::Cancel(0), 0),
+        (What::Stranger(Stranger::AttachHere(0)), 120_000),
+    ];
+    let undone = play_and(&history(&events), async |daemon: &Daemon| {
+        let open = daemon.store.read(store::operations::all_open).await.unwrap();
+        let waits = open
+            .first()
+            .and_then(|op| op.waiting_for.clone())
+            .unwrap_or_default();
+        assert!(waits.contains("to detach"), "{open:?}");
+    });
+    undone.unwrap();
+}
