@@ -75,9 +75,8 @@ fn a_create_that_is_undone_deletes_nothing_that_is_plugged_in() {
 fn a_create_that_is_undone_waits_until_the_cloud_has_done_its_work() {
     let (volume, seconds) = (0, 60);
     let events = [
-        (What::Fault(Fault::LostAnswer), 0),
-        (What::Ask(Asked::Create { mib: 1 }), 5000),
-        (What::Cancel(0), 0),
+        (What::Deaf(4), 0),
+        (What::Ask(Asked::Create { mib: 1 }), 2000),
         (What::Stranger(Stranger::Work { volume, seconds }), 100_000),
     ];
     play_and(&history(&events), async |_: &Daemon| {}).unwrap();
