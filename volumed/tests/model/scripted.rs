@@ -69,3 +69,15 @@ fn a_create_that_is_undone_deletes_nothing_that_is_plugged_in() {
     });
     undone.unwrap();
 }
+
+/// The same of a volume that somebody has the cloud at work on: its record has no reference yet by which the call would ask.
+#[test]
+fn a_create_that_is_undone_waits_until_the_cloud_has_done_its_work() {
+    let (volume, seconds) = (0, 60);
+    let events = [
+        (What::Deaf(4), 0),
+        (What::Ask(Asked::Create { mib: 1 }), 2000),
+        (What::Stranger(Stranger::Work { volume, seconds }), 100_000),
+    ];
+    play_and(&history(&events), async |_: &Daemon| {}).unwrap();
+}

@@ -169,15 +169,15 @@ mod tests {
     #[test]
     fn a_cancelled_operation_is_no_defect_of_ours() {
         let record = OperationRecord {
-            id: OperationId::new(),
+            id: model::OperationId::new(),
             status: model::OperationStatus::Cancelled,
-            volume_id: VolumeId::new(),
+            volume_id: model::VolumeId::new(),
             vm_id: None,
             request: Request::Detach {},
             response: None,
-            failure: Some(Failure {
+            failure: Some(model::Failure {
                 cancelled: true,
-                ..Failure::new(ErrorCode::Internal, "cancelled on request")
+                ..model::Failure::new(model::ErrorCode::Internal, "cancelled on request")
             }),
             waiting_for: None,
             cancel_requested: true,

@@ -116,8 +116,10 @@ impl Step for CloudCreate {
     }
 }
 
-/// That nobody has the new volume attached, and no device of it is here, whatever the cloud says.
+/// That the cloud is at no work on the new volume, nobody has it attached, and no device of it is here, whatever the cloud
+/// says.
 async fn require_untouched(cx: &Context, volume: &ProviderVolume) -> Result<(), StepError> {
+    cloud_call::require_idle(cx, Some(volume))?;
     if let Some(vm) = &volume.attached_to {
         return Err(StepError::wait(format!(
             "somebody to detach {} in the cloud: it is attached to VM `{vm}`",
