@@ -1,7 +1,11 @@
 //! Every operation, killed at every point that it passes, with the database failing at each of its changes and the cloud losing,
 //! delaying and doubling what is said: the crash matrix, once through. `cargo xtask soak` goes over it again and again.
 
-#![allow(clippy::print_stderr, reason = "what a test shows goes where tests write")]
+#![allow(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and shows what it shows where tests write"
+)]
 
 use std::collections::BTreeSet;
 

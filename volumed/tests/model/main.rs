@@ -5,7 +5,7 @@
 //! faults of the cloud, and strangers. After each event the invariants are checked (`invariants.rs`), and at its end, with
 //! faults off and time given, that everything has ended and that all views agree (`ending.rs`).
 //!
-//! `MODEL_HISTORIES=n` plays so many (2,000 unless told otherwise); `MODEL_SEED=s` plays those of that seed, which each run
+//! `MODEL_HISTORIES=n` plays so many (2,000 unless told otherwise); `MODEL_SEED=s` plays those of that seed (1 unless told otherwise), which each run
 //! tells at its begin. A history that fails is made smaller, told with its story, and kept in `regressions.txt`: whatever is
 //! there is played first from then on.
 //!
@@ -78,7 +78,7 @@ fn no_history_breaks_a_rule() {
         invariants::PANICS.lock().push(panic.to_string())
     }));
     let cases = from_environment("MODEL_HISTORIES").unwrap_or(2000);
-    let seed: u64 = from_environment("MODEL_SEED").unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
+    let seed: u64 = from_environment("MODEL_SEED").unwrap_or(1);
     eprintln!("{cases} histories of MODEL_SEED={seed}");
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());

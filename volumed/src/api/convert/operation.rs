@@ -134,7 +134,6 @@ pub(in crate::api) fn status_of(status: OperationStatus) -> model::OperationStat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ErrorCode, Failure, OperationId, VolumeId};
 
     #[test]
     fn every_kind_status_and_step_reads_the_same_on_both_sides() {

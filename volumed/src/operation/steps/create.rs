@@ -103,7 +103,6 @@ impl Step for CloudCreate {
     async fn undo(&self, cx: &Context) -> Result<(), StepError> {
         cloud_call::fence(cx).await?;
         for volume in any_made(cx).await? {
-            cloud_call::require_idle(cx, Some(&volume))?;
             require_untouched(cx, &volume).await?;
             let cloud = &cx.world.cloud;
             let of = volume.provider_ref;
