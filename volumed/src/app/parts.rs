@@ -225,4 +225,8 @@ impl Observer for Counted {
     fn bound(&self, after_uevent: Duration) {
         self.0.bound(after_uevent);
     }
+
+    fn compared(&self, took: Duration) {
+        self.0.compared(took);
+    }
 }

@@ -38,6 +38,7 @@ pub(super) struct Handles {
     pub(super) cloud_seconds: Histograms<2>,
     pub(super) correlation_seconds: Histogram,
     pub(super) bind_seconds: Histogram,
+    pub(super) reconcile_seconds: Histogram,
     pub(super) requests: Family<Request, Counter>,
     pub(super) request_seconds: Histogram,
     pub(super) watcher_events: Counter,
@@ -67,6 +68,7 @@ impl Handles {
             cloud_seconds: Family::new_with_constructor(seconds),
             correlation_seconds: seconds(),
             bind_seconds: fine_seconds(),
+            reconcile_seconds: seconds(),
             requests: Family::default(),
             request_seconds: seconds(),
             watcher_events: Counter::default(),
@@ -107,6 +109,11 @@ impl Handles {
             "uevent_to_bound_seconds",
             "From the kernel's uevent that announced a device to its committed mapping",
             h.bind_seconds,
+        );
+        registry.register(
+            "reconcile_seconds",
+            "How long one comparison of records, cloud and kernel took",
+            h.reconcile_seconds,
         );
         registry.register("http_requests", "Requests that were answered", h.requests);
         registry.register(

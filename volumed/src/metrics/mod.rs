@@ -116,6 +116,11 @@ impl Metrics {
         self.handles.bind_seconds.observe(after_uevent.as_secs_f64());
     }
 
+    /// One comparison of records, cloud and kernel.
+    pub fn compared(&self, took: Duration) {
+        self.handles.reconcile_seconds.observe(took.as_secs_f64());
+    }
+
     /// A request was answered with `status`. `route` is the pattern that it matched, never the path that was asked for.
     pub fn request_answered(&self, route: &str, method: &'static str, status: u16, took: Duration) {
         let labels = handles::Request {

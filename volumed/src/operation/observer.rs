@@ -17,6 +17,9 @@ pub trait Observer: Send + Sync + 'static {
 
     /// A mapping was committed this long after the kernel's uevent that announced the device.
     fn bound(&self, after_uevent: Duration);
+
+    /// The three views were compared, which took this long.
+    fn compared(&self, _took: Duration) {}
 }
 
 /// Nobody wants to know.

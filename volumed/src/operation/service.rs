@@ -1,6 +1,7 @@
 //! The door to operations: submit, cancel, ask for a verified device, take a lease.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::executor::Executor;
 use super::recovery::{self, Recovery};
@@ -63,6 +64,11 @@ impl Operations {
             Ok(recorded)
         })
         .await
+    }
+
+    /// Tells whoever wants to know that the views were compared, and how long it took.
+    pub fn note_comparison(&self, took: Duration) {
+        self.world.observer.compared(took);
     }
 
     /// Asks that an operation be withdrawn; what it did is then undone. Repeating it changes nothing.

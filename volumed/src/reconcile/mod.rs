@@ -18,7 +18,7 @@ mod users;
 mod uses;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -179,6 +179,7 @@ impl Reconciler {
     /// Where the records cannot be read; nothing is concluded then.
     pub async fn compare(&self, mode: Mode) -> Result<ReconcileReport, StoreError> {
         let _turn = self.turn.lock().await;
+        let began = Instant::now();
         let views = observe::views(&self.sources()).await?;
         let ignored = self.ignored().await?;
         let now = self.of.store.now();
@@ -191,6 +192,7 @@ impl Reconciler {
             };
             (standing.plans(now, &self.of.bounds, &ignored), notices)
         };
+        self.of.operations.note_comparison(began.elapsed());
         self.tell(notices).await?;
         if mode == Mode::Mend {
             self.prove(&views, now).await?;

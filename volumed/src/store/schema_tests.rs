@@ -2,9 +2,14 @@
 
 use super::*;
 
-/// What `schema.sql` was at version 2: without what the last step brings.
+/// What `schema.sql` was at version 3: without what the last step brings.
+fn version_three() -> String {
+    without_table(SCHEMA, "unproven_volumes")
+}
+
+/// What it was at version 2.
 fn version_two() -> String {
-    let text = without_table(SCHEMA, "ignored_findings");
+    let text = without_table(&version_three(), "ignored_findings");
     let text = text.replace(
         "'snapshot_delete',\n                                                   'adopt'))",
         "'snapshot_delete'))",
@@ -94,6 +99,14 @@ fn a_database_of_version_one_becomes_what_a_new_one_is_and_keeps_its_rows() {
         .query_row("SELECT value FROM meta", [], |row| row.get(0))
         .unwrap();
     assert_eq!(kept, "abc");
+}
+
+#[test]
+fn a_database_of_version_three_becomes_what_a_new_one_is() {
+    let (mut old, new) = (old(&version_three(), 3), new());
+    assert_ne!(shape(&old), shape(&new), "version 3 lacks something");
+    prepare(&mut old, Path::new("in memory")).unwrap();
+    assert_eq!(shape(&old), shape(&new));
 }
 
 /// One volume with an operation, its journal and a call, and the key that the operation came with.
