@@ -55,15 +55,20 @@ pub(crate) async fn meddle(daemon: &Daemon, world: &World, stranger: &Stranger) 
     }
 }
 
-/// Whether the daemon has bound the very attachment that the cloud shows: then no other plug-in can be taken for it.
+/// Whether the daemon has bound the very attachment that the cloud shows, in this boot: then no other plug-in can be taken for
+/// it. After a reboot every disk is plugged in anew, and nothing is remembered of the plug-ins of before.
 async fn is_bound(daemon: &Daemon, world: &World, volume: &VolumeRecord) -> bool {
     let id = volume.id;
-    let live = daemon
-        .store
-        .read(move |conn| store::attachments::live(conn, id))
-        .await
-        .unwrap();
-    let mark = live.and_then(|attachment| attachment.mark);
+    let bound = daemon.store.read(move |conn| {
+        let Some(live) = store::attachments::live(conn, id)? else {
+            return Ok(None);
+        };
+        let latest = store::mappings::latest_of(conn, live.id)?;
+        Ok(latest.map(|mapping| (live.mark, mapping.observed.boot_id)))
+    });
+    let boot = world.now().kernel.boot.clone();
+    let bound = bound.await.unwrap().filter(|(_, of)| *of == boot);
+    let mark = bound.and_then(|(mark, _)| mark);
     let shown = world.now().cloud.volumes.iter().find_map(|(name, known)| {
         (name.ends_with(&id.to_string()) && known.attached.is_some()).then(|| known.mark.to_string())
     });
