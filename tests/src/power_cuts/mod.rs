@@ -249,10 +249,12 @@ impl Scene {
         let settled = async {
             loop {
                 let status: Status = self.site.volumectl(&["status"]).await?;
-                if status.operations.is_empty() && status.findings.is_empty() {
+                // What is over in a moment is not shown as a finding: the devices are asked for, too.
+                let without = self.without_device().await?;
+                if status.operations.is_empty() && status.findings.is_empty() && without.is_empty() {
                     return Ok::<_, MachineError>(());
                 }
-                seen = Some((status.operations, status.findings));
+                seen = Some((status.operations, status.findings, without));
                 tokio::time::sleep(Duration::from_millis(300)).await;
             }
         };
@@ -260,19 +262,20 @@ impl Scene {
             Ok(settled) => settled?,
             Err(_) => figures.wrong.push(format!("recovery did not end: {seen:?}")),
         }
+        Ok(())
+    }
+
+    /// The volumes that are in use and have no device that is shown, and what is said instead.
+    async fn without_device(&self) -> Result<Vec<String>, MachineError> {
+        let mut without = Vec::new();
         let volumes: Vec<Volume> = self.site.volumectl(&["volumes"]).await?;
         for volume in volumes.iter().filter(|volume| volume.state == VolumeState::InUse) {
-            let device = self
-                .site
-                .try_volumectl(&["device", &volume.id.to_string()])
-                .await?;
+            let id = volume.id.to_string();
+            let device = self.site.try_volumectl(&["device", &id]).await?;
             if device.code != Some(0) {
-                figures.wrong.push(format!(
-                    "volume {} is in use and has no device: {device:?}",
-                    volume.id
-                ));
+                without.push(format!("volume {id} is in use and has no device: {device:?}"));
             }
         }
-        Ok(())
+        Ok(without)
     }
 }
