@@ -25,7 +25,7 @@
 //! | the look through the pin when a device is asked for (`service::verified`) | 129 |
 //! | the look for users before a detach (`detach::require_unused`) | 133 |
 //!
-//! Not noticed in some 500 histories each, as another defence stands behind it or the coincidence is rare: the fence in
+//! Not noticed in a run of three quarters of a minute each, as another defence stands behind it or the coincidence is rare: the fence in
 //! `cloud_call::send` (the executor asks for doubts too), the second reading before an attachment is believed, the memory of
 //! disputes, the end of other boots' mappings, the new term for calls that a crash cut short.
 
