@@ -68,11 +68,8 @@ async fn disagreements_now(site: &CloudSite) -> Vec<String> {
     if recorded.len() != records.len() {
         found.push(format!("a volume has no id of the cloud's: {records:?}"));
     }
-    let ids = |of: &dyn Fn() -> BTreeSet<Uuid>| of();
-    let (there, here) = (
-        ids(&|| in_cloud.keys().copied().collect()),
-        ids(&|| recorded.keys().copied().collect()),
-    );
+    let there: BTreeSet<&Uuid> = in_cloud.keys().collect();
+    let here: BTreeSet<&Uuid> = recorded.keys().collect();
     for id in there.symmetric_difference(&here) {
         found.push(format!(
             "volume {id} is in the cloud or in the records, not in both"
