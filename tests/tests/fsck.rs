@@ -106,7 +106,7 @@ async fn what_no_daemon_writes_is_found() {
             "forgotten",
             format!("DELETE FROM operation_steps; DELETE FROM cloud_calls; DELETE FROM idempotency_keys;
                      DELETE FROM operations WHERE volume_id = '{idle}'; DELETE FROM volumes WHERE id = '{idle}'"),
-            "no record of it",
+            "Unrecorded",
         ),
     ];
     for (what, sql, expected) in rules {

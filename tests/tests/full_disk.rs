@@ -16,6 +16,15 @@ const MIB: u64 = 1 << 20;
 /// Room for a database at work: SQLite lets its log grow to 4 MiB before it begins anew.
 const ROOM: u64 = 16 * MIB;
 
+/// A daemon whose database is on a disk of its own with little room; `None`, loudly, where this is not root.
+async fn on_a_small_disk() -> Option<(Appliance, Mount)> {
+    let mut appliance = Appliance::new()?;
+    let mount = Mount::memory(appliance.dir().join("small"), ROOM);
+    appliance.setup.database = mount.point().join("v.db");
+    appliance.start().await;
+    Some((appliance, mount))
+}
+
 fn volume(name: &str) -> NewVolume {
     NewVolume {
         name: name.into(),
@@ -26,12 +35,9 @@ fn volume(name: &str) -> NewVolume {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_database_refuses_changes_and_goes_on_reading_until_there_is_room() {
-    let Some(mut appliance) = Appliance::new() else {
+    let Some((mut appliance, mount)) = on_a_small_disk().await else {
         return;
     };
-    let mount = Mount::memory(appliance.dir().join("small"), ROOM);
-    appliance.setup.database = mount.point().join("v.db");
-    appliance.start().await;
     let client = appliance.client();
     let attached = appliance.create("attached", MIB).await.id;
     let idle = appliance.create("idle", MIB).await.id;
@@ -106,12 +112,9 @@ async fn a_full_database_refuses_changes_and_goes_on_reading_until_there_is_room
 /// The room ends while operations run: they wait, and end once there is room, whether the daemon lives on or not.
 #[tokio::test(flavor = "multi_thread")]
 async fn operations_that_meet_a_full_database_end_once_there_is_room() {
-    let Some(mut appliance) = Appliance::new() else {
+    let Some((mut appliance, mount)) = on_a_small_disk().await else {
         return;
     };
-    let mount = Mount::memory(appliance.dir().join("small"), ROOM);
-    appliance.setup.database = mount.point().join("v.db");
-    appliance.start().await;
     let client = appliance.client();
     let mut volumes = Vec::new();
     for n in 0..4 {
@@ -152,12 +155,9 @@ async fn operations_that_meet_a_full_database_end_once_there_is_room() {
 /// What had begun when the room ended comes to its recorded end in the room that was kept for it, while nothing new is taken.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_begun_ends_while_the_disk_is_full() {
-    let Some(mut appliance) = Appliance::new() else {
+    let Some((appliance, mount)) = on_a_small_disk().await else {
         return;
     };
-    let mount = Mount::memory(appliance.dir().join("small"), ROOM);
-    appliance.setup.database = mount.point().join("v.db");
-    appliance.start().await;
     let client = appliance.client();
     let mut ids = Vec::new();
     for n in 0..8 {

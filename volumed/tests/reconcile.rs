@@ -62,6 +62,16 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         .unwrap_or_else(|_| panic!("not within 30 s: {what}"));
 }
 
+/// A daemon that starts anew after somebody took an attached volume's device away while it did not run.
+async fn started_without_device(place: &Place) -> (Running, volumed::model::VolumeId) {
+    let run = place.start().await;
+    let id = run.create("gone", 4 << 20).await;
+    let node = run.attach(id).await;
+    run.stop().await;
+    losetup(&["-d", &node]);
+    (place.start().await, id)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_came_back_as_another_incarnation_is_bound_anew_by_itself() {
     let Some(place) = Place::new() else { return };
@@ -92,13 +102,7 @@ async fn a_device_that_came_back_as_another_incarnation_is_bound_anew_by_itself(
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attachment_that_somebody_ended_is_recorded_as_ended() {
     let Some(place) = Place::new() else { return };
-    let run = place.start().await;
-    let id = run.create("gone", 4 << 20).await;
-    let node = run.attach(id).await;
-    run.stop().await;
-    losetup(&["-d", &node]);
-
-    let run = place.start().await;
+    let (run, id) = started_without_device(&place).await;
     let stop = CancellationToken::new();
     let reconciling = tokio::spawn(reconciler(&place, &run).run(stop.clone()));
     until("recorded as available", async || {
@@ -412,12 +416,7 @@ async fn a_lease_whose_holder_died_ends_only_once_nobody_has_the_device_open() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_changes_nothing_and_says_what_would_be_done() {
     let Some(place) = Place::new() else { return };
-    let run = place.start().await;
-    let id = run.create("gone", 4 << 20).await;
-    let node = run.attach(id).await;
-    run.stop().await;
-    losetup(&["-d", &node]);
-    let run = place.start().await;
+    let (run, id) = started_without_device(&place).await;
     let database = place.dir.path().join("volumed.db");
     let dump = || {
         let conn = rusqlite::Connection::open(&database).unwrap();

@@ -2,26 +2,38 @@
 
 #![allow(
     clippy::print_stdout,
-    clippy::print_stderr,
     reason = "a program that people start to see what it says"
 )]
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use clap::Parser;
 use whole_system_tests::attach_soak::{Plan, Report, run};
 
-const USAGE: &str =
-    "usage: attach-soak [--seed NUMBER] [--cycles NUMBER] [--lanes NUMBER] [--cycles-between-kills NUMBER]";
+#[derive(Parser)]
+struct Options {
+    /// What chance begins with.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many attaches, all lanes together.
+    #[arg(long, default_value_t = 1000)]
+    cycles: u64,
+    /// How many callers at once.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    lanes: u32,
+    /// How many cycles go by between two deaths of the daemon, on average.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    cycles_between_kills: u64,
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let plan = match plan(std::env::args().skip(1)) {
-        Ok(plan) => plan,
-        Err(error) => {
-            eprintln!("attach-soak: {error:#}\n{USAGE}");
-            return ExitCode::from(2);
-        }
+    let options = Options::parse();
+    let plan = Plan {
+        seed: options.seed,
+        cycles: options.cycles,
+        lanes: options.lanes,
+        cycles_between_kills: options.cycles_between_kills,
     };
     match run(&plan).await {
         Some(report) => tell(&report),
@@ -39,25 +51,4 @@ fn tell(report: &Report) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
-}
-
-fn plan(mut args: impl Iterator<Item = String>) -> anyhow::Result<Plan> {
-    let mut plan = Plan {
-        seed: 1,
-        cycles: 1000,
-        lanes: 4,
-        cycles_between_kills: 50,
-    };
-    while let Some(option) = args.next() {
-        let value = args.next().with_context(|| format!("{option} needs a number"))?;
-        let number: u64 = value.parse().with_context(|| format!("{value} is no number"))?;
-        match option.as_str() {
-            "--seed" => plan.seed = number,
-            "--cycles" => plan.cycles = number,
-            "--lanes" => plan.lanes = u32::try_from(number)?.max(1),
-            "--cycles-between-kills" => plan.cycles_between_kills = number.max(1),
-            _ => bail!("there is no option {option}"),
-        }
-    }
-    Ok(plan)
 }

@@ -9,47 +9,41 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use clap::Parser;
 use whole_system_tests::attach_bench::{Plan, run};
 
-const USAGE: &str =
-    "usage: bench-attach [--cycles NUMBER] [--poll-interval-ms NUMBER] [--seed NUMBER] [--json FILE]";
-
-struct Arguments {
-    plan: Plan,
+#[derive(Parser)]
+struct Options {
+    /// How many attaches are measured.
+    #[arg(long, default_value_t = 300)]
+    cycles: u32,
+    /// How often the daemon asks the cloud for the attach's job.
+    #[arg(long, default_value_t = 20)]
+    poll_interval_ms: u64,
+    /// What the poller's phases begin with.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Also write the result here.
+    #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
-    let arguments = arguments(std::env::args().skip(1)).context(USAGE)?;
-    let Some(measured) = run(&arguments.plan).await? else {
+    let options = Options::parse();
+    let plan = Plan {
+        cycles: options.cycles,
+        poll_interval: Duration::from_millis(options.poll_interval_ms),
+        seed: options.seed,
+    };
+    let Some(measured) = run(&plan).await? else {
         return Ok(ExitCode::FAILURE);
     };
-    if let Some(file) = &arguments.json {
+    if let Some(file) = &options.json {
         std::fs::write(file, serde_json::to_string_pretty(&measured)? + "\n")
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     println!("{measured}");
     Ok(ExitCode::SUCCESS)
-}
-
-fn arguments(mut args: impl Iterator<Item = String>) -> anyhow::Result<Arguments> {
-    let mut plan = Plan {
-        cycles: 300,
-        poll_interval: Duration::from_millis(20),
-        seed: 1,
-    };
-    let mut json = None;
-    while let Some(option) = args.next() {
-        let value = args.next().with_context(|| format!("{option} needs a value"))?;
-        match option.as_str() {
-            "--cycles" => plan.cycles = value.parse()?,
-            "--poll-interval-ms" => plan.poll_interval = Duration::from_millis(value.parse()?),
-            "--seed" => plan.seed = value.parse()?,
-            "--json" => json = Some(value.into()),
-            _ => bail!("there is no option {option}"),
-        }
-    }
-    Ok(Arguments { plan, json })
 }

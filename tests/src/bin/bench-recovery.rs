@@ -6,12 +6,27 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use clap::Parser;
 use whole_system_tests::recovery_bench::{Measured, Plan, run};
+
+#[derive(Parser)]
+struct Options {
+    /// How many volumes, one measurement each.
+    #[arg(long, value_delimiter = ',', default_value = "100,1000,10000")]
+    volumes: Vec<u32>,
+    /// How many operations are in flight when the daemon is killed.
+    #[arg(long, default_value_t = 500)]
+    in_flight: u32,
+}
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
-    let plan = plan(std::env::args().skip(1))?;
+    let options = Options::parse();
+    let plan = Plan {
+        volumes: options.volumes,
+        in_flight: options.in_flight,
+    };
     println!(
         "volumes  in flight  start ms  recovery ms  all ended ms  idle MiB  peak MiB  reconciler's pass ms (passes)"
     );
@@ -34,20 +49,4 @@ fn row(one: &Measured) -> String {
         one.pass_ms,
         one.passes
     )
-}
-
-fn plan(mut args: impl Iterator<Item = String>) -> Result<Plan> {
-    let mut plan = Plan {
-        volumes: vec![100, 1000, 10_000],
-        in_flight: 500,
-    };
-    while let Some(option) = args.next() {
-        let value = args.next().with_context(|| format!("{option} needs a value"))?;
-        match option.as_str() {
-            "--volumes" => plan.volumes = value.split(',').map(str::parse).collect::<Result<_, _>>()?,
-            "--in-flight" => plan.in_flight = value.parse()?,
-            _ => bail!("{option}? there are --volumes and --in-flight"),
-        }
-    }
-    Ok(plan)
 }

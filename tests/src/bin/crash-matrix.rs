@@ -4,11 +4,30 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use clap::Parser;
 use whole_system_tests::crash_matrix::{Plan, run};
 
+#[derive(Parser)]
+struct Options {
+    /// In which order the points are gone through.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// For how long, over and over; 0: every point once.
+    #[arg(long, default_value_t = 0)]
+    minutes: u64,
+    /// Only points whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+}
+
 fn main() -> Result<ExitCode> {
-    let plan = plan()?;
+    let options = Options::parse();
+    let plan = Plan {
+        seed: options.seed,
+        at_most: (options.minutes > 0).then(|| Duration::from_secs(60 * options.minutes)),
+        only: options.only,
+    };
     let began = Instant::now();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let progress = |figures: &_| println!("{:.0} s: {figures}", began.elapsed().as_secs_f64());
@@ -29,25 +48,4 @@ fn main() -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-fn plan() -> Result<Plan> {
-    let (mut plan, mut words) = (Plan::default(), std::env::args().skip(1));
-    while let Some(option) = words.next() {
-        let value = words.next().with_context(|| format!("{option} needs a value"))?;
-        let number = || {
-            value
-                .parse::<u64>()
-                .with_context(|| format!("{option} {value} is no number"))
-        };
-        match option.as_str() {
-            "--seed" => plan.seed = number()?,
-            "--minutes" => {
-                plan.at_most = Some(Duration::from_secs(60 * number()?)).filter(|limit| !limit.is_zero())
-            }
-            "--only" => plan.only = Some(value),
-            other => bail!("{other}? there are --seed, --minutes and --only"),
-        }
-    }
-    Ok(plan)
 }

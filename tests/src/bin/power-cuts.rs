@@ -4,11 +4,38 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use clap::Parser;
 use whole_system_tests::power_cuts::{Plan, cut};
 
+#[derive(Parser)]
+struct Options {
+    /// How many cuts.
+    #[arg(long, default_value_t = 3)]
+    cuts: u64,
+    /// With what chance begins.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How often a machine is cut before another one is made.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    per_machine: u64,
+    /// What SQLite's `synchronous` is set to instead of FULL, to show that acknowledgements can be lost: 1 OFF, 2 NORMAL.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    sabotage: u8,
+}
+
 fn main() -> Result<ExitCode> {
-    let plan = plan()?;
+    let options = Options::parse();
+    let plan = Plan {
+        cuts: options.cuts,
+        seed: options.seed,
+        per_machine: options.per_machine,
+        sabotage: match options.sabotage {
+            0 => None,
+            1 => Some("OFF"),
+            _ => Some("NORMAL"),
+        },
+    };
     let began = Instant::now();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let progress = |figures: &_| println!("{:.0} s: {figures}", began.elapsed().as_secs_f64());
@@ -29,27 +56,4 @@ fn main() -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-fn plan() -> Result<Plan> {
-    let (mut plan, mut words) = (Plan::default(), std::env::args().skip(1));
-    while let Some(option) = words.next() {
-        let value = words.next().with_context(|| format!("{option} needs a number"))?;
-        let value: u64 = value
-            .parse()
-            .with_context(|| format!("{option} {value} is no number"))?;
-        match option.as_str() {
-            "--cuts" => plan.cuts = value,
-            "--seed" => plan.seed = value,
-            "--per-machine" => plan.per_machine = value.max(1),
-            "--sabotage" => {
-                plan.sabotage = [None, Some("OFF"), Some("NORMAL")]
-                    .get(usize::try_from(value)?)
-                    .copied()
-                    .flatten()
-            }
-            other => bail!("{other}? there are --cuts, --seed, --per-machine and --sabotage"),
-        }
-    }
-    Ok(plan)
 }

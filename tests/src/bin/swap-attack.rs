@@ -4,11 +4,38 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use clap::Parser;
 use whole_system_tests::swap_attack::{Attack, attack};
 
+#[derive(Parser)]
+struct Options {
+    /// How many swaps.
+    #[arg(long, default_value_t = 200)]
+    swaps: u64,
+    /// With what chance begins.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many swaps a machine goes through before it is replaced.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    per_machine: u64,
+    /// How many in a hundred machines have their disks on virtio-scsi.
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u64).range(0..=100))]
+    scsi_share: u64,
+    /// 1: a SCSI disk's address may be given away before the guest has noticed that it is free.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1))]
+    hasty: u64,
+}
+
 fn main() -> Result<ExitCode> {
-    let plan = plan()?;
+    let options = Options::parse();
+    let plan = Attack {
+        swaps: options.swaps,
+        seed: options.seed,
+        per_machine: options.per_machine,
+        scsi_share: options.scsi_share,
+        hasty: options.hasty == 1,
+    };
     let began = Instant::now();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let progress = |figures: &_| println!("{:.0} s: {figures}", began.elapsed().as_secs_f64());
@@ -28,23 +55,4 @@ fn main() -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-fn plan() -> Result<Attack> {
-    let (mut plan, mut words) = (Attack::default(), std::env::args().skip(1));
-    while let Some(option) = words.next() {
-        let value = words.next().with_context(|| format!("{option} needs a number"))?;
-        let value: u64 = value
-            .parse()
-            .with_context(|| format!("{option} {value} is no number"))?;
-        match option.as_str() {
-            "--swaps" => plan.swaps = value,
-            "--seed" => plan.seed = value,
-            "--per-machine" => plan.per_machine = value.max(1),
-            "--scsi-share" => plan.scsi_share = value,
-            "--hasty" => plan.hasty = value != 0,
-            other => bail!("{other}? there are --swaps, --seed, --per-machine, --scsi-share and --hasty"),
-        }
-    }
-    Ok(plan)
 }

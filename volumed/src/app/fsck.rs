@@ -99,15 +99,13 @@ async fn compare(
     let path = config.database.clone();
     let read = tokio::task::spawn_blocking(move || {
         let conn = store::open_reader(&path)?;
-        let belongs = |key| store::meta::get(&conn, key);
         Ok::<_, store::StoreError>((
-            belongs("vm_id")?,
-            belongs("install_id")?,
+            store::meta::get(&conn, "vm_id")?,
             reconcile::compare(&seen, &conn)?,
         ))
     });
     let read = read.await.map_err(|panic| panic.to_string())?;
-    let (vm, install, compared) = read.map_err(|error| causes(&error))?;
+    let (vm, findings) = read.map_err(|error| causes(&error))?;
     let mut found: Vec<FsckFinding> = Vec::new();
     if let Some(vm) = vm.filter(|vm| *vm != own_vm) {
         found.push(FsckFinding::new(
@@ -116,32 +114,21 @@ async fn compare(
             "give this machine a database of its own, or `volumed restore --other-vm` where it took the other one's place",
         ));
     }
-    for disagreement in compared.findings {
-        let volume = disagreement
-            .volume_id
-            .map_or_else(|| "no volume".to_owned(), |id| format!("volume {id}"));
+    for disagreement in findings {
+        let volume = match (disagreement.volume_id, &disagreement.provider_volume_id) {
+            (Some(id), _) => format!("volume {id}"),
+            (None, Some(reference)) => format!("the cloud's volume {reference}"),
+            (None, None) => "no volume".to_owned(),
+        };
         found.push(FsckFinding::new(
             format!(
-                "{volume}: recorded {}; cloud: {}; kernel: {}",
+                "{volume}: record: {}; cloud: {}; kernel: {}",
                 disagreement.record, disagreement.cloud, disagreement.kernel
             ),
             format!("{:?}", disagreement.kind),
             disagreement.repair,
         ));
     }
-    let ours = install.map(|install| format!("vd-{install}-"));
-    let unknown = compared.unrecorded.into_iter();
-    found.extend(
-        unknown
-            .filter(|(_, name)| ours.as_ref().is_some_and(|ours| name.starts_with(ours)))
-            .map(|(reference, name)| {
-                FsckFinding::new(
-                    format!("the cloud has volume {reference} named `{name}`, and no record of it is here"),
-                    "made by this installation after the backup that was restored, or left by a crash",
-                    "look at what is on it; delete it in the cloud when nobody misses it",
-                )
-            }),
-    );
     Ok(found)
 }
 

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod check;
+mod cloud_name;
 mod identity;
 mod operation;
 mod text;
@@ -9,6 +10,7 @@ mod volume;
 
 pub use bytes::Bytes;
 pub use check::{Check, CheckStatus, Room};
+pub use cloud_name::{cloud_name, volume_of_cloud_name};
 pub use identity::{DevNum, Identity, IdentityParseError, Incarnation, diskseq_text};
 pub use operation::{Failure, JournalLine, OperationKind, OperationStatus, Request, StepState};
 pub use text::UnknownText;

@@ -38,6 +38,6 @@ pub use observer::{Observer, Unobserved};
 pub use recovery::{Parts, StartError};
 pub use service::{NewLease, Operations};
 pub use steps::step_names;
-pub use submission::Submission;
+pub use submission::{Submission, key_reused};
 pub use view::{ConditionRecord, DeviceView, VerifiedDevice};
 pub use world::{IdentityPolicy, Settings};

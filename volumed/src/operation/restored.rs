@@ -6,7 +6,7 @@
 //! handed out. A volume is *unproven* until cloud and kernel were asked about it, after the time in which a call that nobody
 //! knows of can still land; until then nothing about it is admitted (`docs/adr/0013-a-restored-database-is-a-claim.md`).
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::service::Operations;
 use super::{OperationError, lease};
@@ -96,9 +96,10 @@ impl Operations {
     /// # Errors
     /// Where the records cannot be read.
     pub async fn unproven(&self) -> Result<Vec<VolumeId>, StoreError> {
-        let unproven = self.world.store.read(|conn| {
+        let now = self.world.store.now();
+        let unproven = self.world.store.read(move |conn| {
             let waiting = store::restored::unproven(conn)?;
-            let is_fenced = !waiting.is_empty() && store::restored::is_fenced(conn, Timestamp::now())?;
+            let is_fenced = !waiting.is_empty() && store::restored::is_fenced(conn, now)?;
             Ok((waiting, is_fenced))
         });
         let (waiting, is_fenced) = unproven.await?;

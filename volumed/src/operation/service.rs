@@ -12,7 +12,7 @@ use super::{ConditionRecord, DeviceView, OperationError, VerifiedDevice, lease};
 use crate::crash;
 use crate::model::{
     AttachmentState, ErrorCode, Failure, LeaseAccess, LeasePurpose, OperationId, VolumeId, VolumeState,
-    diskseq_text,
+    diskseq_text, volume_of_cloud_name,
 };
 use crate::store::{self, Asker, Key, LeaseRecord, OperationRecord};
 
@@ -242,8 +242,7 @@ impl Operations {
     /// The volume that a name in the cloud says it is of, where that name is one that this installation gives.
     #[must_use]
     pub fn named_by_us(&self, name: &str) -> Option<VolumeId> {
-        let id = name.strip_prefix(&format!("vd-{}-", self.world.install_id))?;
-        id.parse().ok()
+        volume_of_cloud_name(&self.world.install_id, name)
     }
 
     /// The VM that this daemon runs in.

@@ -186,7 +186,8 @@ pub(super) fn no_volume(id: VolumeId) -> Failure {
 }
 
 /// That an idempotency key was used for something else.
-pub(super) fn key_reused() -> Failure {
+#[must_use]
+pub fn key_reused() -> Failure {
     Failure::new(
         ErrorCode::IdempotencyKeyReused,
         "this idempotency key was used for another request",

@@ -10,7 +10,7 @@ use super::kernel::Kernel;
 use super::observer::Observer;
 use super::pins::Pins;
 use crate::cloud::{Cloud, CloudError, ProviderVolume};
-use crate::model::{ErrorCode, Failure, VolumeId};
+use crate::model::{ErrorCode, Failure, VolumeId, cloud_name};
 use crate::store::{Store, VolumeRecord};
 
 /// Everything that steps and answers need.
@@ -72,7 +72,7 @@ impl World {
 
     /// The name that a volume of ours has in the cloud: says whose it is, and finds it when an answer was lost.
     pub(super) fn cloud_name(&self, volume: VolumeId) -> String {
-        format!("vd-{}-{volume}", self.install_id)
+        cloud_name(&self.install_id, volume)
     }
 
     /// The volume as the cloud has it; `None` where the cloud surely no longer has it.

@@ -60,11 +60,12 @@ impl Reconciler {
             .store
             .read(move |conn| operations::latest_of(conn, id))
             .await?;
+        let now = self.of.store.now();
         let findings: Vec<_> = self
             .findings()
             .await?
             .into_iter()
-            .filter(|finding| finding.volume_id == Some(id) && still_stands(&views, finding))
+            .filter(|finding| finding.volume_id == Some(id) && still_stands(&views, finding, now))
             .collect();
         let conditions = self.of.operations.conditions(id);
         let open = operation
@@ -83,14 +84,14 @@ impl Reconciler {
 }
 
 /// Whether what was found at the latest comparison is still so: it may have been mended since.
-fn still_stands(views: &VolumeViews, finding: &Finding) -> bool {
+fn still_stands(views: &VolumeViews, finding: &Finding, at: Timestamp) -> bool {
     let now = Views {
         volumes: vec![views.clone()],
         strays: Vec::new(),
         strangers: Vec::new(),
         cloud_answered: true,
         devices_settled: true,
-        at: Timestamp::now(),
+        at,
     };
     let mut found = disagreements(&now).into_iter();
     undecided(&now).volumes.contains(&views.record.id) || found.any(|one| one.id() == finding.id)

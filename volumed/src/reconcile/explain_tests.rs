@@ -4,41 +4,16 @@ use jiff::Timestamp;
 use volume_client::types::{ConditionKind, FindingId, FindingKind, Ignored, Severity};
 
 use super::*;
-use crate::model::{Bytes, OperationId, OperationStatus, Request};
+use crate::model::{OperationId, OperationStatus, Request};
 use crate::reconcile::plan::KernelView;
-use crate::store::VolumeRecord;
+use crate::reconcile::plan::tests::views as views_of;
 
 fn then() -> Timestamp {
     "2026-11-21T12:00:00Z".parse().unwrap()
 }
 
 fn views(state: VolumeState, cloud: CloudView) -> VolumeViews {
-    let record = VolumeRecord {
-        id: VolumeId::new(),
-        name: "v".into(),
-        size: Bytes::GIB,
-        state,
-        provider: "local".into(),
-        provider_ref: Some("ref".into()),
-        identity: None,
-        source: None,
-        generation: 1,
-        fresh_zero: false,
-        written: true,
-        handed_out: true,
-        created_at: then(),
-        updated_at: then(),
-    };
-    VolumeViews {
-        record,
-        mapping: None,
-        busy: false,
-        unproven: false,
-        cloud,
-        kernel: KernelView::Absent,
-        leases: Vec::new(),
-        users: None,
-    }
+    views_of(state, cloud, KernelView::Absent)
 }
 
 fn operation(waiting_for: Option<&str>) -> OperationRecord {

@@ -27,7 +27,7 @@ use volume_client::types::{Finding, FindingRepair, PlannedRepair, ReconcileRepor
 
 use crate::cloud::Cloud;
 use crate::device::{InventoryFeed, Machine};
-use crate::model::{EventKind, FindingId, Request};
+use crate::model::{EventKind, FindingId, Request, volume_of_cloud_name};
 use crate::operation::{OperationError, Operations, Submission};
 use crate::store::{self, Asker, IgnoredRecord, Store, StoreError};
 
@@ -73,28 +73,19 @@ pub struct Reconciler {
     turn: tokio::sync::Mutex<()>,
 }
 
-/// What an examination found.
-#[derive(Debug)]
-pub struct Comparison {
-    /// Where record, cloud and kernel do not agree at this moment; what an operation is under way on is left out.
-    pub findings: Vec<Finding>,
-    /// The cloud's volumes that the records do not know: its id and name of each.
-    pub unrecorded: Vec<(String, String)>,
-}
-
-/// Compares the records with what cloud and kernel said, for those who examine and change nothing. Blocks.
+/// Where records, cloud and kernel do not agree at this moment, for those who examine and change nothing: what an operation is
+/// under way on is left out, and who uses a device is not looked at. Blocks.
 ///
 /// # Errors
 /// Where the records cannot be read.
-pub fn compare(seen: &Seen, conn: &rusqlite::Connection) -> Result<Comparison, StoreError> {
-    let now = Timestamp::now();
-    let views = observe::beside(seen, conn, now)?;
+pub fn compare(seen: &Seen, conn: &rusqlite::Connection) -> Result<Vec<Finding>, StoreError> {
+    let (now, install) = (Timestamp::now(), store::meta::get(conn, "install_id")?);
+    let records = observe::Records::read(conn, &seen.references())?;
+    let named_by_us = |name: &str| volume_of_cloud_name(install.as_deref()?, name);
+    let views = observe::beside(seen, &records, named_by_us, now);
     let mut standing = Standing::default();
     standing.note(plan::disagreements(&views), &plan::undecided(&views), now);
-    Ok(Comparison {
-        findings: standing.all(&[]),
-        unrecorded: seen.unrecorded(&views),
-    })
+    Ok(standing.all(&[]))
 }
 
 /// What a comparison is for.

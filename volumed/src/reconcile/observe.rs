@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::plan::{CloudView, KernelView, Stranger, Views, VolumeViews};
 use super::strays::{Known, strays};
 use super::users::Users;
-use jiff::Timestamp;
-
 use crate::cloud::{Cloud, CloudError, ProviderState, ProviderVolume};
 use crate::device::{Disk, Inventory, InventoryFeed};
 use crate::model::{Identity, VolumeId, VolumeState};
@@ -20,11 +20,11 @@ const PAGE: u32 = 1000;
 /// What the cloud lists, by its own ids.
 type Listed = HashMap<String, ProviderVolume>;
 
-/// What cloud and kernel said at about the same time.
+/// What cloud and kernel said at about the same time. A cloud that did not answer is unknown, never empty.
 #[derive(Debug)]
 pub struct Seen {
-    own_vm: String,
-    listed: Listed,
+    own_vm: Option<String>,
+    listed: Option<Listed>,
     inventory: Arc<Inventory>,
 }
 
@@ -36,26 +36,32 @@ impl Seen {
     pub async fn of(cloud: &dyn Cloud, feed: &InventoryFeed) -> Result<Self, CloudError> {
         let (own_vm, listed) = (cloud.own_vm().await?, cloud.volumes().await?);
         Ok(Self {
-            own_vm,
-            listed: by_reference(listed),
+            own_vm: Some(own_vm),
+            listed: Some(by_reference(listed)),
             inventory: feed.latest(),
         })
     }
 
-    /// The cloud's volumes that the records do not know, deleted ones left out: its id and name of each.
-    pub(super) fn unrecorded(&self, views: &Views) -> Vec<(String, String)> {
-        let known: HashSet<_> = views
-            .volumes
-            .iter()
-            .filter_map(|v| v.record.provider_ref.as_ref())
-            .collect();
-        self.listed
-            .values()
-            .filter(|seen| {
-                seen.state != ProviderState::Destroyed && !seen.is_root && !known.contains(&seen.provider_ref)
-            })
-            .map(|seen| (seen.provider_ref.clone(), seen.name.clone()))
-            .collect()
+    /// Asks a cloud that may not answer.
+    async fn as_far_as_told(cloud: &dyn Cloud, feed: &InventoryFeed) -> Self {
+        let own_vm = cloud.own_vm().await.ok();
+        let listed = match cloud.volumes().await {
+            Ok(volumes) => Some(by_reference(volumes)),
+            Err(error) => {
+                tracing::debug!(%error, "the cloud does not list its volumes");
+                None
+            }
+        };
+        Self {
+            own_vm,
+            listed,
+            inventory: feed.latest(),
+        }
+    }
+
+    /// The cloud's ids of what it lists.
+    pub(super) fn references(&self) -> Vec<String> {
+        self.listed.iter().flat_map(Listed::keys).cloned().collect()
     }
 }
 
@@ -64,12 +70,27 @@ fn by_reference(volumes: Vec<ProviderVolume>) -> Listed {
 }
 
 /// What the records say beside what cloud and kernel said. Who uses a device is not looked at.
-pub(super) fn beside(seen: &Seen, conn: &rusqlite::Connection, at: Timestamp) -> Result<Views, StoreError> {
-    let records = Records::read(conn, &[])?;
+pub(super) fn beside(
+    seen: &Seen,
+    records: &Records,
+    named_by_us: impl Fn(&str) -> Option<VolumeId>,
+    at: Timestamp,
+) -> Views {
+    let (listed, own_vm) = (seen.listed.as_ref(), seen.own_vm.as_deref());
+    let strays = match (listed, own_vm) {
+        (Some(listed), Some(own_vm)) => strays(
+            listed.values(),
+            &records.known(),
+            own_vm,
+            named_by_us,
+            &seen.inventory,
+        ),
+        _ => Vec::new(),
+    };
     let views = |volume: &VolumeRecord| {
         let mapping = records.mapping(volume.id);
         VolumeViews {
-            cloud: cloud_view(volume, Some(&seen.listed), Some(&seen.own_vm)),
+            cloud: cloud_view(volume, listed, own_vm),
             kernel: kernel_view(volume, mapping, &seen.inventory),
             busy: records.busy.contains(&volume.id),
             unproven: records.unproven.contains(&volume.id),
@@ -79,14 +100,14 @@ pub(super) fn beside(seen: &Seen, conn: &rusqlite::Connection, at: Timestamp) ->
             record: volume.clone(),
         }
     };
-    Ok(Views {
+    Views {
         volumes: records.volumes.iter().map(views).collect(),
-        strays: Vec::new(),
-        strangers: strangers(&records.volumes, Some(&seen.listed), &seen.inventory),
-        cloud_answered: true,
+        strays,
+        strangers: strangers(&records.volumes, listed, &seen.inventory),
+        cloud_answered: listed.is_some() && own_vm.is_some(),
         devices_settled: seen.inventory.unsettled.is_empty(),
         at,
-    })
+    }
 }
 
 /// Where views are taken.
@@ -98,60 +119,34 @@ pub(super) struct Sources<'a> {
     pub(super) users: &'a Users,
 }
 
-/// What record, cloud and kernel say of every volume. A cloud that does not answer is unknown, never empty.
+/// What record, cloud and kernel say of every volume.
 pub(super) async fn views(of: &Sources<'_>) -> Result<Views, StoreError> {
-    let own_vm = of.cloud.own_vm().await.ok();
-    let listed = listed(of.cloud).await;
-    let inventory = of.feed.latest();
-    let deleted: Vec<String> = listed
-        .iter()
-        .flat_map(Listed::values)
-        .map(|volume| volume.provider_ref.clone())
-        .collect();
+    let seen = Seen::as_far_as_told(of.cloud, of.feed).await;
+    let listed = seen.references();
     // Records are read last: what an operation changed meanwhile shows as an open operation or as its result.
-    let records = of.store.read(move |conn| Records::read(conn, &deleted)).await?;
-    let bound = |volume: &VolumeRecord| {
-        let mapping = records.mapping(volume.id)?;
-        let disk = bound_disk(volume, mapping, &inventory)?;
-        Some((volume.id, disk.clone()))
-    };
-    let disks: HashMap<VolumeId, Disk> = records.volumes.iter().filter_map(bound).collect();
+    let records = of.store.read(move |conn| Records::read(conn, &listed)).await?;
+    let mut views = beside(
+        &seen,
+        &records,
+        |name| of.operations.named_by_us(name),
+        of.store.now(),
+    );
+    let disks: HashMap<VolumeId, Disk> = views
+        .volumes
+        .iter()
+        .filter_map(|volume| {
+            let disk = bound_disk(&volume.record, volume.mapping.as_ref()?, &seen.inventory)?;
+            Some((volume.record.id, disk.clone()))
+        })
+        .collect();
     let looked_at: HashMap<_, _> = disks.iter().map(|(id, disk)| (*id, disk.diskseq)).collect();
-    let users = of.users.of(&inventory, disks).await;
-    let known = records.known();
-    let found = match (&listed, &own_vm) {
-        (Some(listed), Some(own_vm)) => strays(
-            listed.values(),
-            &known,
-            own_vm,
-            |name| of.operations.named_by_us(name),
-            &inventory,
-        ),
-        _ => Vec::new(),
-    };
-    let strangers = strangers(&records.volumes, listed.as_ref(), &inventory);
-    let views = |volume: &VolumeRecord| {
-        let mapping = records.mapping(volume.id);
-        let plug_in = looked_at.get(&volume.id).map(|diskseq| (volume.id, *diskseq));
-        VolumeViews {
-            cloud: cloud_view(volume, listed.as_ref(), own_vm.as_deref()),
-            kernel: kernel_view(volume, mapping, &inventory),
-            busy: records.busy.contains(&volume.id),
-            unproven: records.unproven.contains(&volume.id),
-            leases: records.leases_of(volume.id),
-            users: plug_in.and_then(|plug_in| users.get(&plug_in).cloned()),
-            mapping: mapping.cloned(),
-            record: volume.clone(),
-        }
-    };
-    Ok(Views {
-        volumes: records.volumes.iter().map(views).collect(),
-        strays: found,
-        strangers,
-        cloud_answered: listed.is_some() && own_vm.is_some(),
-        devices_settled: inventory.unsettled.is_empty(),
-        at: of.store.now(),
-    })
+    let users = of.users.of(&seen.inventory, disks).await;
+    for volume in &mut views.volumes {
+        let id = volume.record.id;
+        let plug_in = looked_at.get(&id).map(|diskseq| (id, *diskseq));
+        volume.users = plug_in.and_then(|plug_in| users.get(&plug_in).cloned());
+    }
+    Ok(views)
 }
 
 /// What the views say of one volume, and the disk that it is bound to.
@@ -176,7 +171,7 @@ pub(super) async fn view(
             store::mappings::live(conn, id)?,
             store::leases::live_of(conn, id)?,
             store::operations::open_for(conn, id)?.is_some(),
-            store::restored::unproven(conn)?.iter().any(|(of, _)| *of == id),
+            store::restored::is_unproven(conn, id)?,
         ))
     });
     let (record, mapping, leases, busy, unproven) = read.await?;
@@ -196,16 +191,6 @@ pub(super) async fn view(
         record,
     };
     Ok(Some((views, disk)))
-}
-
-async fn listed(cloud: &dyn Cloud) -> Option<Listed> {
-    match cloud.volumes().await {
-        Ok(volumes) => Some(by_reference(volumes)),
-        Err(error) => {
-            tracing::debug!(%error, "the cloud does not list its volumes");
-            None
-        }
-    }
 }
 
 /// The disks whose serial has the form that a cloud gives (20 hexadecimal digits), and that neither the records nor the
@@ -238,7 +223,7 @@ fn strangers(volumes: &[VolumeRecord], listed: Option<&Listed>, inventory: &Inve
 }
 
 /// What the records say, read in one go.
-struct Records {
+pub(super) struct Records {
     volumes: Vec<VolumeRecord>,
     mappings: HashMap<VolumeId, MappingRecord>,
     leases: Vec<LeaseRecord>,
@@ -250,7 +235,7 @@ struct Records {
 
 impl Records {
     /// `listed`: the cloud's ids of which it is asked whether we deleted them.
-    fn read(conn: &rusqlite::Connection, listed: &[String]) -> Result<Self, StoreError> {
+    pub(super) fn read(conn: &rusqlite::Connection, listed: &[String]) -> Result<Self, StoreError> {
         let mut volumes: Vec<VolumeRecord> = Vec::new();
         loop {
             let after = volumes.last().map(|v| v.id);

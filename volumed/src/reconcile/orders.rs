@@ -5,7 +5,7 @@ use volume_client::types::{Finding, FindingRepair};
 use super::Reconciler;
 use super::finding::{self, Disagreement};
 use crate::model::{ErrorCode, Failure, FindingId, OperationKind, Request, VolumeId};
-use crate::operation::{OperationError, Submission};
+use crate::operation::{OperationError, Submission, key_reused};
 use crate::store::{self, Asker, AuditEntry, Key, KeyedResource, OperationRecord, Replay, Tx};
 
 /// What was begun about a finding.
@@ -208,12 +208,7 @@ fn claim(tx: &Tx<'_>, key: Option<&Key>, id: &str) -> Result<(), OperationError>
     match store::idempotency::look_up(tx, key, KeyedResource::Finding)? {
         Replay::Same(_) => Ok(()),
         Replay::New => Ok(store::idempotency::record(tx, key, KeyedResource::Finding, id)?),
-        Replay::Other => Err(Failure::new(
-            ErrorCode::IdempotencyKeyReused,
-            "this idempotency key was used for another request",
-        )
-        .hint("use a new key for a new request")
-        .into()),
+        Replay::Other => Err(key_reused().into()),
     }
 }
 

@@ -170,17 +170,18 @@ impl Clients {
         }
     }
 
-    /// The same key and request, sent again: the same operation.
-    pub(crate) async fn ask_again(&mut self, daemon: &Daemon, world: &World, which: Which) {
-        let Some(sent) = self
-            .sent
+    /// One of the requests that were sent before, counted from the latest.
+    fn earlier(&self, which: Which) -> Option<Sent> {
+        self.sent
             .iter()
             .rev()
             .nth(which % self.sent.len().max(1))
             .cloned()
-        else {
-            return;
-        };
+    }
+
+    /// The same key and request, sent again: the same operation.
+    pub(crate) async fn ask_again(&mut self, daemon: &Daemon, world: &World, which: Which) {
+        let Some(sent) = self.earlier(which) else { return };
         let result = daemon
             .operations
             .submit(submission(&sent, sent.key.clone()))
@@ -196,15 +197,7 @@ impl Clients {
 
     /// The same key for something else: refused.
     pub(crate) async fn reuse_key(&mut self, daemon: &Daemon, world: &World, which: Which) {
-        let Some(sent) = self
-            .sent
-            .iter()
-            .rev()
-            .nth(which % self.sent.len().max(1))
-            .cloned()
-        else {
-            return;
-        };
+        let Some(sent) = self.earlier(which) else { return };
         let key = Key {
             request_hash: "another".into(),
             ..sent.key.clone()
@@ -339,12 +332,6 @@ fn submission(sent: &Sent, key: Key) -> Submission {
 
 fn condemn(world: &World, id: VolumeId) {
     let mut world = world.now();
-    let suffix = id.to_string();
-    let name = world
-        .cloud
-        .volumes
-        .keys()
-        .find(|name| name.ends_with(&suffix))
-        .cloned();
+    let name = world.name_of_ours(id);
     world.cloud.condemned.extend(name);
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use volumed::cloud::{ProviderSnapshot, ProviderState, ProviderVolume};
-use volumed::model::{Bytes, Identity};
+use volumed::model::{Bytes, Identity, VolumeId};
 
 use crate::world::{Due, State};
 
@@ -130,6 +130,12 @@ impl SimVolume {
 }
 
 impl State {
+    /// The name that the cloud has a volume of ours under; `None` where it has none.
+    pub(crate) fn name_of_ours(&self, id: VolumeId) -> Option<String> {
+        let mut names = self.cloud.volumes.keys();
+        names.find(|name| name.ends_with(&id.to_string())).cloned()
+    }
+
     /// The volumes as a list shows them now, each with its name.
     pub(crate) fn listed(&self) -> Vec<ProviderVolume> {
         let now = self.elapsed();

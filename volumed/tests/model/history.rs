@@ -142,13 +142,7 @@ async fn open(daemon: &Daemon, world: &World, which: usize, is_open: bool) {
     };
     let mut world = world.now();
     let now = world.elapsed();
-    let suffix = volume.id.to_string();
-    let name = world
-        .cloud
-        .volumes
-        .keys()
-        .find(|name| name.ends_with(&suffix))
-        .cloned();
+    let name = world.name_of_ours(volume.id);
     let seq = name.and_then(|name| Some(world.kernel.of_volume(&name)?.seq));
     if let Some(disk) = seq.and_then(|seq| world.kernel.disk_mut(seq)) {
         disk.opened = is_open.then_some(disk.opened.unwrap_or(now));

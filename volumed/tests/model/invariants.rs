@@ -163,14 +163,8 @@ async fn ended(
     world.now().tell(format!("daemon: {shown}"));
     clients.ended.insert(op.id, answer);
     if kind == OperationKind::Create && op.failure.is_none() {
-        let suffix = id.to_string();
         let mut world = world.now();
-        let name = world
-            .cloud
-            .volumes
-            .keys()
-            .find(|name| name.ends_with(&suffix))
-            .cloned();
+        let name = world.name_of_ours(id);
         world.cloud.born.extend(name);
     }
     let is_latest = !all.iter().any(|other| other.volume_id == id && other.id > op.id);

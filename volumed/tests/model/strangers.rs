@@ -41,13 +41,7 @@ pub(crate) async fn meddle(daemon: &Daemon, world: &World, stranger: &Stranger) 
             };
             let is_bound = is_bound(daemon, world, &volume).await;
             let mut world = world.now();
-            let suffix = volume.id.to_string();
-            let name = world
-                .cloud
-                .volumes
-                .keys()
-                .find(|name| name.ends_with(&suffix))
-                .cloned();
+            let name = world.name_of_ours(volume.id);
             if let Some(name) = name {
                 world.meddle(stranger, &name, is_bound);
             }
