@@ -14,6 +14,7 @@
 
 mod content;
 mod ending;
+mod evidence;
 mod faults;
 mod keeper;
 mod lane;

@@ -70,6 +70,7 @@ async fn pull(scene: &Scene<'_>, volume: Uuid) {
         return;
     }
     if scene.stranger().pull(scene.vm(), volume).await.is_ok() {
+        scene.note(volume, "the operator pulled it out");
         scene.tally.count(|figures| figures.phantoms += 1);
     }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use volume_client::client::VolumedClient;
 use volume_client::types::VolumeId;
 
+use super::evidence::Deed;
 use super::tally::Tally;
 use super::{Plan, seen_within};
 use crate::LoopHypervisor;
@@ -22,6 +23,8 @@ pub(super) struct Scene<'a> {
     pub(super) tally: Tally,
     /// The volumes of all lanes: ours, and the cloud's id.
     pub(super) volumes: Mutex<BTreeMap<VolumeId, Uuid>>,
+    /// What was done behind the daemon's back.
+    pub(super) deeds: Mutex<Vec<Deed>>,
     cycles: u64,
     phase: watch::Sender<Phase>,
 }
@@ -50,6 +53,7 @@ impl<'a> Scene<'a> {
             hypervisor,
             tally: Tally::default(),
             volumes: Mutex::default(),
+            deeds: Mutex::default(),
             cycles: plan.cycles,
             phase: watch::Sender::new(Phase::Disturbed),
         }

@@ -61,8 +61,9 @@ impl Scene<'_> {
             (Met::Wrong(what), _) => {
                 self.tally.count(|figures| figures.wrong += 1);
                 self.tally.violated(format!(
-                    "wrong bytes at {}: {what}; {device:?}, with {behind:?} behind it",
-                    Timestamp::now()
+                    "wrong bytes at {}: {what}; {device:?}, with {behind:?} behind it; before that:{}",
+                    Timestamp::now(),
+                    self.evidence(model.volume)
                 ));
             }
             (Met::Failed, _) => self.tally.count(|figures| figures.failed += 1),

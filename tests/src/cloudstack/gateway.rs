@@ -98,7 +98,7 @@ async fn serve(cloud: Arc<Cloud>, incoming: Incoming, scissors: Scissors) -> Out
         duplicate(&cloud, &incoming, command, &faults);
         outgoing(&incoming.params, answer)
     });
-    if command.is_some_and(|command| command.kind == Kind::Change) {
+    if command.is_some_and(|command| command.kind != Kind::Job) {
         slow_down(&faults).await;
     }
     let fate = if faults.has(|fault| matches!(fault, Fault::LoseAnswer)) {
@@ -154,7 +154,7 @@ fn duplicate(cloud: &Arc<Cloud>, incoming: &Incoming, command: Option<&'static C
     });
 }
 
-/// What answers when it is done has no job that could be slow: its answer is.
+/// What answers when it is done has no job that could be slow: its answer is, and then tells what was.
 async fn slow_down(faults: &Drawn) {
     if let Some(hold) = faults.slowness() {
         hold.wait().await;

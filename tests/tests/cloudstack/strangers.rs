@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use volume_client::types::{ErrorCode, FindingKind, VolumeState};
-use whole_system_tests::cloudstack::{ElsewhereHypervisor, Fault};
+use whole_system_tests::cloudstack::{ElsewhereHypervisor, Fault, Gate, Hold};
 use whole_system_tests::{CloudSite, Hypervisor, code_of, wait_until};
 
 use crate::support::{GIB, PATIENCE, attached, detached, ends_well, failure, marked, owner, sent};
@@ -219,6 +219,53 @@ async fn a_twin_is_not_taken_for_ours_because_a_list_is_a_moment_old() {
     let operation = crate::support::attach_begun(&site, id).await;
     crate::support::condition(&site, id, volume_client::types::ConditionKind::GhostAttached).await;
     assert!(site.daemon.client().volume_device(id).await.is_err());
+    site.hypervisor.unplug(&twin, PATIENCE).await.unwrap();
+    crate::support::completed(&site, &operation).await;
+    assert_eq!(owner(&site, id).await, Some(id.to_string()));
+    ends_well(&site, id).await;
+}
+
+/// Somebody's detach and the answer to our question pass each other: what the cloud said of the volume is no longer so when
+/// the daemon hears it, and the only disk with its serial is somebody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_twin_is_not_bound_on_an_answer_that_was_long_on_its_way() {
+    let Some(site) = CloudSite::started().await else {
+        return;
+    };
+    let id = marked(&site, "a").await;
+    detached(&site, id).await.unwrap();
+    let (stranger, vm, cloud_id) = (site.cloud.stranger(), site.cloud.vm_id(), site.cloud_id(id).await);
+    stranger.attach(cloud_id, vm).await.unwrap();
+    stranger.pull(vm, cloud_id).await.unwrap();
+    let operation = crate::support::attach_begun(&site, id).await;
+    let client = site.daemon.client();
+    wait_until("the device to be waited for", PATIENCE, async || {
+        let steps = client.operation(operation.id).await.unwrap().steps;
+        steps.iter().any(|step| step.step == "await_device").then_some(())
+    })
+    .await;
+    // Asked while it is attached, answered after it is not.
+    let gate = Gate::default();
+    let asked = site.cloud.snapshot().received.len();
+    for nth in 1..=8 {
+        let slow = Fault::Slow(Hold::Until(gate.clone()));
+        site.cloud.faults().nth("listVolumes", nth, slow);
+    }
+    let serial = site.cloud.disk(cloud_id).unwrap().serial;
+    let twin = stranger.plug_foreign(vm, &serial, GIB).await.unwrap();
+    wait_until("the cloud to be asked about the volume", PATIENCE, async || {
+        let received = site.cloud.snapshot().received;
+        let of_this = |one: &&whole_system_tests::cloudstack::Received| {
+            one.command == "listVolumes" && one.params.get("id") == Some(&cloud_id.to_string())
+        };
+        received.iter().skip(asked).find(of_this).map(drop)
+    })
+    .await;
+    stranger.detach(cloud_id).await.unwrap();
+    site.cloud.faults().disarm();
+    gate.open();
+    crate::support::condition(&site, id, volume_client::types::ConditionKind::GhostAttached).await;
+    assert!(client.volume_device(id).await.is_err());
     site.hypervisor.unplug(&twin, PATIENCE).await.unwrap();
     crate::support::completed(&site, &operation).await;
     assert_eq!(owner(&site, id).await, Some(id.to_string()));

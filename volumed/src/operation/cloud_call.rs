@@ -194,25 +194,33 @@ async fn settle(cx: &Context, open: OpenCall) -> Result<Option<Doubt>, StepError
     Ok(None)
 }
 
-/// Whether the cloud itself said that it took this operation's latest call for `step`.
+/// When the cloud itself said that it did this operation's latest call for `step`: when that was sent, and answered.
+pub(super) async fn accepted(
+    cx: &Context,
+    step: &'static str,
+) -> Result<Option<(Timestamp, Timestamp)>, StepError> {
+    let accepted = latest(cx, step)
+        .await?
+        .filter(|call| call.outcome.as_deref() == Some(ACCEPTED));
+    Ok(accepted.and_then(|call| Some((call.sent_at, call.answered_at?))))
+}
+
+/// Whether the cloud itself said that it did this operation's latest call for `step`.
 pub(super) async fn was_accepted(cx: &Context, step: &'static str) -> Result<bool, StepError> {
-    let operation = cx.op.id;
-    let latest = cx
-        .world
-        .store
-        .read(move |conn| store::calls::latest(conn, operation, step))
-        .await?;
-    Ok(latest.is_some_and(|call| call.outcome.as_deref() == Some(ACCEPTED)))
+    Ok(accepted(cx, step).await?.is_some())
 }
 
 /// Whether this operation ever sent a call for `step`.
 pub(super) async fn was_sent(cx: &Context, step: &'static str) -> Result<bool, StepError> {
-    let operation = cx.op.id;
-    let latest = cx
-        .world
-        .store
-        .read(move |conn| store::calls::latest(conn, operation, step))
-        .await?;
     let did_nothing = |call: &CallRecord| call.outcome.as_ref().is_some_and(|o| o.starts_with(DID_NOTHING));
-    Ok(latest.is_some_and(|call| !did_nothing(&call)))
+    Ok(latest(cx, step).await?.is_some_and(|call| !did_nothing(&call)))
+}
+
+/// This operation's latest call for `step`.
+async fn latest(cx: &Context, step: &'static str) -> Result<Option<CallRecord>, StepError> {
+    let operation = cx.op.id;
+    let store = &cx.world.store;
+    Ok(store
+        .read(move |conn| store::calls::latest(conn, operation, step))
+        .await?)
 }

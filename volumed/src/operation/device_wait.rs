@@ -22,6 +22,9 @@ const MISSING_AFTER: Duration = Duration::from_secs(60);
 /// How long is waited before the cloud is asked again whether it still has the volume attached.
 const SLICE: Duration = Duration::from_secs(5);
 
+/// How soon is looked again at what no change of the inventory announces.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 /// A wait for a device, from its begin to its end or time-out.
 pub(super) struct DeviceWait<'a> {
     cx: &'a Context,
@@ -29,6 +32,8 @@ pub(super) struct DeviceWait<'a> {
     timeout: Duration,
     began: Instant,
     rescanned: bool,
+    /// Since when some disk has been in transition: what it carries is not known yet.
+    in_transition: Option<Instant>,
 }
 
 impl<'a> DeviceWait<'a> {
@@ -39,6 +44,7 @@ impl<'a> DeviceWait<'a> {
             timeout: cx.world.settings.attach_timeout,
             began: Instant::now(),
             rescanned: false,
+            in_transition: None,
         }
     }
 
@@ -66,7 +72,7 @@ impl<'a> DeviceWait<'a> {
                         return Err(failure.into());
                     }
                     // Who uses a disk is no part of the inventory: it is asked again before long.
-                    (SETTLE - stood).min(Duration::from_millis(250))
+                    (SETTLE - stood).min(LOOK_AGAIN)
                 }
                 None => {
                     refused = None;
@@ -79,7 +85,8 @@ impl<'a> DeviceWait<'a> {
                         self.note_overdue().await?;
                         return Ok(None);
                     }
-                    left.min(over - now)
+                    let soon = self.in_transition.map_or(SLICE, |_| LOOK_AGAIN);
+                    left.min(over - now).min(soon)
                 }
             };
             tokio::select! {
@@ -90,12 +97,17 @@ impl<'a> DeviceWait<'a> {
         }
     }
 
-    /// The device, held open; `None` while there is none; why one is not taken.
+    /// The device, held open; `None` while there is none, or another one may be about to be; why one is not taken.
     async fn judge(
-        &self,
+        &mut self,
         inventory: &Arc<Inventory>,
     ) -> Result<Result<Option<Arc<dyn HeldDisk>>, Failure>, StepError> {
         let world = &self.cx.world;
+        if inventory.unsettled.is_empty() {
+            self.in_transition = None;
+        } else if self.in_transition.get_or_insert_with(Instant::now).elapsed() < SETTLE {
+            return Ok(Ok(None));
+        }
         Ok(match world.kernel.correlate(inventory, self.expected).await? {
             Correlation::Matched(disk) => match world.kernel.open(disk, self.expected).await? {
                 Ok(pin) => {

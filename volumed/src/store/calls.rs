@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::row::parsed;
+use super::row::{parsed, parsed_opt};
 use super::{StoreError, Tx};
 use crate::model::{OperationId, VolumeId};
 
@@ -12,10 +12,14 @@ use crate::model::{OperationId, VolumeId};
 pub struct CallRecord {
     /// The job id that we chose.
     pub id: String,
+    /// When it was recorded, just before it was sent.
+    pub sent_at: Timestamp,
     /// Until when it may still land, where it has no outcome.
     pub expires_at: Timestamp,
     /// What came of it, once that is known.
     pub outcome: Option<String>,
+    /// When that became known.
+    pub answered_at: Option<Timestamp>,
 }
 
 /// Records that a call is about to be sent.
@@ -108,8 +112,10 @@ pub fn latest(
     let row = conn.query_row(sql, params![operation.to_string(), step], |row| {
         Ok(CallRecord {
             id: row.get("id")?,
+            sent_at: parsed(row, "sent_at")?,
             expires_at: parsed(row, "expires_at")?,
             outcome: row.get("outcome")?,
+            answered_at: parsed_opt(row, "answered_at")?,
         })
     });
     Ok(row.optional()?)

@@ -14,7 +14,7 @@ use crate::operation::lease;
 use crate::operation::step::{Context, Step, StepError, Verdict};
 use crate::operation::steps::appearance;
 use crate::operation::steps::attached::{
-    attached_here, attachment_here, found_attached_here, note_found_attached,
+    attached_here, attachment_behind, found_attached_here, note_found_attached,
 };
 use crate::operation::steps::detach::require_unused;
 use crate::operation::steps::phantom::{require_gone, require_no_phantom};
@@ -300,7 +300,7 @@ impl Step for Bind {
         let held = || StepError::wait("the device to be held again");
         let pin = cx.world.pins.of(cx.volume.id).ok_or_else(held)?;
         // The kernel shows it; that it is ours is for the cloud to say, once more.
-        let Some(attachment) = attachment_here(cx).await? else {
+        let Some(attachment) = attachment_behind(cx, &*pin, CloudAttach.name()).await? else {
             return Err(refuse_unattached(cx).await);
         };
         // A twin that came after the device was proven counts too: looked for anew, at the last moment.
@@ -341,6 +341,7 @@ impl Step for Bind {
             cx.world.observer.bound(after);
         }
         cx.world.conditions.clear_all(id);
+        tracing::info!(volume = %id, device = path, diskseq, "bound");
         Ok(format!("bound to {path}"))
     }
 

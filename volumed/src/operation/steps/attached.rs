@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cloud::ProviderVolume;
+use crate::device::HeldDisk;
 use crate::model::{ErrorCode, Failure};
 use crate::operation::cloud_call;
 use crate::operation::step::{Context, StepError};
@@ -48,11 +49,41 @@ pub(super) async fn found_attached_here(cx: &Context, step: &'static str) -> Res
     if cloud_call::was_accepted(cx, step).await? {
         return Ok(true);
     }
-    tokio::select! {
-        () = cx.interrupted.cancelled() => return Err(StepError::Interrupted),
-        () = tokio::time::sleep(A_MOMENT) => {}
-    }
+    pass_a_moment(cx).await?;
     attached_here(cx).await
+}
+
+/// The volume as the cloud has it, where it is attached here and `pin` may be what was attached. A device that came with
+/// this operation's own attach is believed at once. Any other may be a twin, come while the volume's own disk has just been
+/// detached by somebody else, and the list is a moment old or their detach not yet written down: the cloud is read again.
+pub(super) async fn attachment_behind(
+    cx: &Context,
+    pin: &dyn HeldDisk,
+    step: &'static str,
+) -> Result<Option<ProviderVolume>, StepError> {
+    let attachment = attachment_here(cx).await?;
+    if attachment.is_none() || came_with_our_call(cx, pin, step).await? {
+        return Ok(attachment);
+    }
+    pass_a_moment(cx).await?;
+    attachment_here(cx).await
+}
+
+/// Whether the kernel announced the device while the cloud did this operation's own call, or a moment after.
+async fn came_with_our_call(cx: &Context, pin: &dyn HeldDisk, step: &'static str) -> Result<bool, StepError> {
+    let Some((sent, answered)) = cloud_call::accepted(cx, step).await? else {
+        return Ok(false);
+    };
+    let since = cx.world.kernel.since_announced(pin.diskseq());
+    let announced = since.and_then(|since| cx.world.store.now().checked_sub(since).ok());
+    Ok(announced.is_some_and(|at| sent <= at && at <= answered + A_MOMENT))
+}
+
+async fn pass_a_moment(cx: &Context) -> Result<(), StepError> {
+    tokio::select! {
+        () = cx.interrupted.cancelled() => Err(StepError::Interrupted),
+        () = tokio::time::sleep(A_MOMENT) => Ok(()),
+    }
 }
 
 /// Notes that the volume was found attached. Unless the cloud itself said that this operation did it, somebody else may
