@@ -91,6 +91,7 @@ every_strike! {
     a_snapshot_survives_every_strike: SnapshotCreate,
     a_revert_survives_every_strike: SnapshotRevert,
     a_snapshots_deletion_survives_every_strike: SnapshotDelete,
+    an_adoption_survives_every_strike: Adopt,
 }
 
 #[test]

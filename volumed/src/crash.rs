@@ -8,7 +8,8 @@
 //! somebody else has it locked; each change is the point `store/write`.
 //!
 //! Points are named `OPERATION/STEP/MOMENT`; they stand in the executor and around the calls to the cloud, so that every
-//! operation and every step has them without a line of its own.
+//! operation and every step has them without a line of its own. What is done with leases has points of its own, as
+//! `lease/take/before`.
 
 /// The process may die here.
 #[cfg(not(feature = "crash-points"))]

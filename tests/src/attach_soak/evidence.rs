@@ -7,7 +7,7 @@ use super::scene::Scene;
 use crate::cloudstack::{Job, Received};
 
 /// So many lines at most.
-const LINES: usize = 40;
+const LINES: usize = 80;
 
 /// Something that somebody did behind the daemon's back.
 #[derive(Debug, Clone)]
@@ -36,6 +36,15 @@ impl Scene<'_> {
         let received = cloud.received.iter().filter(about);
         lines.extend(received.map(|one| (one.at, format!("{} received: {:?}", one.command, one.fate))));
         lines.sort();
+        // Of many readings in a row the first and the last are enough.
+        let is_reading = |n: usize, lines: &[(Timestamp, String)]| {
+            lines
+                .get(n)
+                .is_some_and(|(_, what)| what.starts_with("listVolumes"))
+        };
+        let told = |n: usize| n == 0 || ![n - 1, n, n + 1].iter().all(|n| is_reading(*n, &lines));
+        let told: Vec<_> = (0..lines.len()).filter(|n| told(*n)).collect();
+        let mut lines: Vec<_> = told.into_iter().map(|n| lines[n].clone()).collect();
         let lines = lines.split_off(lines.len().saturating_sub(LINES));
         let line = |(at, what): &(Timestamp, String)| {
             let at = at.round(Unit::Millisecond).unwrap_or(*at);

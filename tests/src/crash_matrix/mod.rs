@@ -9,6 +9,7 @@
 //! broken; a further death changes nothing; and the volume can be detached and deleted.
 
 mod scenario;
+mod stray;
 mod strike;
 mod world;
 
@@ -173,10 +174,9 @@ pub fn strikes_of(scenario: Scenario, learned: &Learned) -> Vec<(Scenario, Arm)>
         .clone()
         .flat_map(|number| [Arm::Store("full", number), Arm::Store("busy", number)]);
     // An operation that is refused, or asks the cloud for nothing, is not struck there.
-    let calls = scenario.way == Way::Through && scenario.kind != OperationKind::Correlate;
-    // A create that comes twice makes a second volume, which is nobody's to delete without a person.
-    let is_twin = |fault: &str| fault == "doubled" && scenario.kind == OperationKind::Create;
-    let clouds = CLOUD_FAULTS.into_iter().filter(|fault| calls && !is_twin(fault));
+    let asks_nothing = matches!(scenario.kind, OperationKind::Correlate | OperationKind::Adopt);
+    let calls = scenario.way == Way::Through && !asks_nothing;
+    let clouds = CLOUD_FAULTS.into_iter().filter(|_| calls);
     let around_calls = learned
         .points
         .keys()

@@ -1,6 +1,7 @@
 //! What is struck: an operation of some kind, on its way through or on its way back.
 
 use std::fs::File;
+use std::process::Command;
 
 use uuid::Uuid;
 use volume_client::client::{ClientError, VolumedClient};
@@ -69,8 +70,8 @@ impl Scenario {
             Attach | Detach => vec![Way::Through, Way::Refused, Way::Spoilt],
             // The cloud deletes at once, or not.
             Delete => vec![Way::Through],
-            // Nothing is sent, and what is not adopted stays without a record, which is no agreement.
-            Adopt => vec![Way::Through],
+            // Nothing is sent that could be refused.
+            Adopt => vec![Way::Through, Way::Spoilt],
             _ => vec![Way::Through, Way::Refused],
         };
         kinds
@@ -161,6 +162,10 @@ impl Scenario {
                 faults.by_chance(self.command(), 1000, Fault::WrongSize(1 << 20), &mut chance);
             }
             // Somebody uses the device.
+            (Way::Spoilt, OperationKind::Adopt) => {
+                let disk = site.cloud.disk(subject.stray?)?;
+                return laid_over(&site.hypervisor.node(&disk)?);
+            }
             (Way::Spoilt, OperationKind::Detach) => {
                 let node = site.node(subject.volume?).await?;
                 return File::open(node).ok();
@@ -219,6 +224,17 @@ impl Scenario {
             }
         }
     }
+}
+
+/// Lays a loop device over a device, which is a use of it for as long as what is returned is kept.
+fn laid_over(node: &str) -> Option<File> {
+    let losetup = |args: &[&str]| Command::new("losetup").args(args).output().ok();
+    let over = losetup(&["--read-only", "--find", "--show", node])?;
+    let over = String::from_utf8(over.stdout).ok()?;
+    let held = File::open(over.trim()).ok();
+    // It goes when nobody has it open any more.
+    losetup(&["--detach", over.trim()])?;
+    held
 }
 
 fn snapshot(name: &str) -> volume_client::types::NewSnapshot {

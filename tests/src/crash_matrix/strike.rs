@@ -9,7 +9,7 @@ use volume_client::client::{ClientError, IdempotencyKey};
 use volume_client::types::{ErrorCode, Operation, OperationStatus, VolumeState};
 
 use super::scenario::{Scenario, Subject, Way};
-use super::{Figures, world};
+use super::{Figures, stray, world};
 use crate::CloudSite;
 use crate::cloudstack::{Fault, Hold};
 
@@ -107,8 +107,11 @@ enum End {
 impl Matrix {
     /// A site whose daemon does not run yet; `None`, loudly, where this is not root.
     pub async fn new() -> Option<Self> {
+        let mut site = CloudSite::new().await?;
+        let soon = ("VOLUMED_RECONCILE_ORPHAN_GRACE_SECONDS", "1".to_owned());
+        site.daemon.setup.environment.push(soon);
         Some(Self {
-            site: CloudSite::new().await?,
+            site,
             strikes: 0,
             ended: None,
         })
@@ -142,7 +145,7 @@ impl Matrix {
         for point in read(&log).into_iter().filter(|point| point.starts_with(&ours)) {
             *points.entry(point).or_default() += 1;
         }
-        self.finish(scenario, subject, *operation, held).await?;
+        self.finish((scenario, None), subject, *operation, held).await?;
         Ok(Learned {
             points,
             changes: first..=last,
@@ -252,7 +255,8 @@ impl Matrix {
         }
         let status = serde_json::to_value(operation.status).unwrap_or_default();
         let end = format!("{} {}", scenario.name(), status.as_str().unwrap_or_default());
-        self.finish(scenario, subject, *operation, held).await?;
+        self.finish((scenario, Some(arm)), subject, *operation, held)
+            .await?;
         Ok(end)
     }
 
@@ -370,7 +374,7 @@ impl Matrix {
     /// What must hold once an operation has ended; then the daemon is killed, and its subject is gone.
     async fn finish(
         &mut self,
-        scenario: Scenario,
+        (scenario, arm): (Scenario, Option<&Arm>),
         subject: Subject,
         operation: Operation,
         held: Option<std::fs::File>,
@@ -378,6 +382,7 @@ impl Matrix {
         drop(held);
         self.site.cloud.faults().disarm();
         self.site.cloud.change(|settings| settings.most_volumes = None);
+        stray::attend(&self.site, scenario, arm).await?;
         let found = world::disagreements(&self.site).await;
         if !found.is_empty() {
             return Err(format!("{scenario:?}: {}", found.join("; ")));

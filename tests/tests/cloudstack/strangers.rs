@@ -1,10 +1,11 @@
 //! What somebody does in the cloud's own UI, or at the hypervisor, behind the daemon's back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use volume_client::types::{ErrorCode, FindingKind, VolumeState};
+use volume_client::types::{ConditionKind, ErrorCode, FindingKind, Operation, VolumeId, VolumeState};
 use whole_system_tests::cloudstack::{ElsewhereHypervisor, Fault, Gate, Hold};
-use whole_system_tests::{CloudSite, Hypervisor, code_of, wait_until};
+use whole_system_tests::{Chance, CloudSite, Disk, Hypervisor, code_of, wait_until};
 
 use crate::support::{GIB, PATIENCE, attached, detached, ends_well, failure, marked, owner, sent};
 
@@ -173,7 +174,7 @@ async fn two_disks_with_one_serial_are_an_alarm_and_never_a_choice() {
     let twin = stranger.plug_foreign(vm, &serial, GIB).await.unwrap();
     let before = sent(&site, "attachVolume");
     let operation = crate::support::attach_begun(&site, id).await;
-    crate::support::condition(&site, id, volume_client::types::ConditionKind::GhostAttached).await;
+    crate::support::condition(&site, id, ConditionKind::GhostAttached).await;
     assert_eq!(sent(&site, "attachVolume"), before);
     site.hypervisor.unplug(&twin, PATIENCE).await.unwrap();
     crate::support::completed(&site, &operation).await;
@@ -217,7 +218,7 @@ async fn a_twin_is_not_taken_for_ours_because_a_list_is_a_moment_old() {
     // It shows the volume attached here, as it was before the detach; the twin is the only disk with its serial.
     site.cloud.faults().next("listVolumes", Fault::Stale);
     let operation = crate::support::attach_begun(&site, id).await;
-    crate::support::condition(&site, id, volume_client::types::ConditionKind::GhostAttached).await;
+    crate::support::condition(&site, id, ConditionKind::GhostAttached).await;
     assert!(site.daemon.client().volume_device(id).await.is_err());
     site.hypervisor.unplug(&twin, PATIENCE).await.unwrap();
     crate::support::completed(&site, &operation).await;
@@ -237,6 +238,63 @@ async fn a_twin_is_not_bound_on_an_answer_that_was_long_on_its_way() {
     let (stranger, vm, cloud_id) = (site.cloud.stranger(), site.cloud.vm_id(), site.cloud_id(id).await);
     stranger.attach(cloud_id, vm).await.unwrap();
     stranger.pull(vm, cloud_id).await.unwrap();
+    let serial = site.cloud.disk(cloud_id).unwrap().serial;
+    let twin = stranger.plug_foreign(vm, &serial, GIB).await.unwrap();
+    // Every answer waits for its gate, and tells what was when the question came.
+    let gates: Vec<Gate> = (0..40).map(|_| Gate::default()).collect();
+    for (nth, gate) in (1..).zip(&gates) {
+        let slow = Fault::Slow(Hold::Until(gate.clone()));
+        site.cloud.faults().nth("listVolumes", nth, slow);
+    }
+    let before = site.cloud.snapshot().received.len();
+    let operation = crate::support::attach_begun(&site, id).await;
+    wait_until(
+        "the cloud to be asked about the proven device",
+        PATIENCE,
+        async || {
+            let received = site.cloud.snapshot().received;
+            let lists = received
+                .iter()
+                .skip(before)
+                .filter(|one| one.command == "listVolumes");
+            // Twice before a device is looked for, once more before it is bound.
+            let mut of_this = 0;
+            for (list, gate) in lists.zip(&gates) {
+                of_this += usize::from(list.params.get("id") == Some(&cloud_id.to_string()));
+                if of_this == 3 {
+                    return Some(());
+                }
+                gate.open();
+            }
+            None
+        },
+    )
+    .await;
+    stranger.detach(cloud_id).await.unwrap();
+    site.cloud.faults().disarm();
+    gates.iter().for_each(Gate::open);
+    phantom_is_shown_until_it_is_out(&site, id, &operation, &twin).await;
+}
+
+/// A detach that a management server forgot half-way: the disk is out, and the cloud says that it is attached. What comes then,
+/// alone and with its serial, is nobody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_the_cloud_only_believes_in_is_plugged_in_anew() {
+    let Some(site) = CloudSite::started().await else {
+        return;
+    };
+    let id = marked(&site, "a").await;
+    detached(&site, id).await.unwrap();
+    let (stranger, vm, cloud_id) = (site.cloud.stranger(), site.cloud.vm_id(), site.cloud_id(id).await);
+    stranger.attach(cloud_id, vm).await.unwrap();
+    stranger.pull(vm, cloud_id).await.unwrap();
+    let operation = crate::support::attach_begun(&site, id).await;
+    crate::support::completed(&site, &operation).await;
+    assert_eq!(owner(&site, id).await, Some(id.to_string()));
+
+    detached(&site, id).await.unwrap();
+    stranger.attach(cloud_id, vm).await.unwrap();
+    stranger.pull(vm, cloud_id).await.unwrap();
     let operation = crate::support::attach_begun(&site, id).await;
     let client = site.daemon.client();
     wait_until("the device to be waited for", PATIENCE, async || {
@@ -244,30 +302,51 @@ async fn a_twin_is_not_bound_on_an_answer_that_was_long_on_its_way() {
         steps.iter().any(|step| step.step == "await_device").then_some(())
     })
     .await;
-    // Asked while it is attached, answered after it is not.
-    let gate = Gate::default();
-    let asked = site.cloud.snapshot().received.len();
-    for nth in 1..=8 {
-        let slow = Fault::Slow(Hold::Until(gate.clone()));
-        site.cloud.faults().nth("listVolumes", nth, slow);
-    }
     let serial = site.cloud.disk(cloud_id).unwrap().serial;
     let twin = stranger.plug_foreign(vm, &serial, GIB).await.unwrap();
-    wait_until("the cloud to be asked about the volume", PATIENCE, async || {
-        let received = site.cloud.snapshot().received;
-        let of_this = |one: &&whole_system_tests::cloudstack::Received| {
-            one.command == "listVolumes" && one.params.get("id") == Some(&cloud_id.to_string())
-        };
-        received.iter().skip(asked).find(of_this).map(drop)
+    phantom_is_shown_until_it_is_out(&site, id, &operation, &twin).await;
+}
+
+/// The device is shown and not handed out; once somebody has pulled it out, the volume's own is.
+async fn phantom_is_shown_until_it_is_out(
+    site: &CloudSite,
+    id: VolumeId,
+    operation: &Operation,
+    twin: &Disk,
+) {
+    crate::support::condition(site, id, ConditionKind::GhostAttached).await;
+    assert!(site.daemon.client().volume_device(id).await.is_err());
+    site.hypervisor.unplug(twin, PATIENCE).await.unwrap();
+    crate::support::completed(site, operation).await;
+    assert_eq!(owner(site, id).await, Some(id.to_string()));
+    ends_well(site, id).await;
+}
+
+/// A list that is a moment old says that the volume is detached, and its disk is out: the cloud must be told all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_detach_is_not_taken_for_done_because_a_list_is_a_moment_old() {
+    let Some(site) = CloudSite::started().await else {
+        return;
+    };
+    let id = marked(&site, "a").await;
+    let (stranger, vm, cloud_id) = (site.cloud.stranger(), site.cloud.vm_id(), site.cloud_id(id).await);
+    let pulled = tokio::spawn(async move { stranger.pull(vm, cloud_id).await });
+    let mut chance = Chance::seeded("every list is old");
+    site.cloud
+        .faults()
+        .by_chance("listVolumes", 1000, Fault::Stale, &mut chance);
+    let client = site.daemon.client();
+    let operation = client.detach_volume(id).await.unwrap();
+    wait_until("the cloud to be asked", PATIENCE, async || {
+        let steps = client.operation(operation.id).await.unwrap().steps;
+        steps.iter().any(|step| step.step == "cloud_detach").then_some(())
     })
     .await;
-    stranger.detach(cloud_id).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
     site.cloud.faults().disarm();
-    gate.open();
-    crate::support::condition(&site, id, volume_client::types::ConditionKind::GhostAttached).await;
-    assert!(client.volume_device(id).await.is_err());
-    site.hypervisor.unplug(&twin, PATIENCE).await.unwrap();
     crate::support::completed(&site, &operation).await;
-    assert_eq!(owner(&site, id).await, Some(id.to_string()));
-    ends_well(&site, id).await;
+    let _ = pulled.await.unwrap();
+    assert_eq!(site.cloud.volume(cloud_id).unwrap().attachment, None);
+    assert_eq!(sent(&site, "detachVolume"), 1);
+    site.assert_well_behaved();
 }

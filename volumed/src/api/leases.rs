@@ -15,6 +15,7 @@ use super::extract::{At, Command, Empty, Params, claim};
 use super::operations::key_reused;
 use super::problem::{ApiError, failure};
 use super::{Api, page, validate};
+use crate::crash;
 use crate::operation;
 use crate::store::idempotency::KeyedResource;
 use crate::store::{AuditEntry, StoreError, audit, leases};
@@ -93,10 +94,10 @@ async fn renew(
             false => None,
         })
     });
-    let record = renewed
-        .await?
-        .ok_or_else(key_reused)?
-        .ok_or_else(|| not_found(id))?;
+    crash::point(|| "lease/renew/before".to_owned());
+    let renewed = renewed.await?;
+    crash::point(|| "lease/renew/after".to_owned());
+    let record = renewed.ok_or_else(key_reused)?.ok_or_else(|| not_found(id))?;
     Ok(Json(lease::view(record, Timestamp::now())))
 }
 
@@ -125,6 +126,8 @@ async fn release(
         }
         Ok(Ok(()))
     });
+    crash::point(|| "lease/release/before".to_owned());
     released.await??;
+    crash::point(|| "lease/release/after".to_owned());
     Ok(StatusCode::NO_CONTENT)
 }

@@ -182,7 +182,9 @@ impl Operations {
             LeaseAccess::Read => device,
             LeaseAccess::Write => self.flushed(new.volume_id).await?,
         };
+        crash::point(|| "lease/take/before".to_owned());
         let lease = lease::take(&self.world, new, &device, asker, key).await?;
+        crash::point(|| "lease/take/after".to_owned());
         Ok((lease, device))
     }
 

@@ -292,14 +292,21 @@ impl Records {
     }
 
     fn known(&self) -> Known {
-        let ids = self.volumes.iter().map(|volume| volume.id);
+        let (recorded, in_the_making): (Vec<_>, Vec<_>) = self
+            .volumes
+            .iter()
+            .partition(|volume| volume.provider_ref.is_some());
+        let recorded: HashSet<_> = recorded.into_iter().map(|volume| volume.id).collect();
+        let in_the_making = in_the_making.into_iter().map(|volume| volume.id);
+        let under_way = self.busy.iter().copied().filter(|id| !recorded.contains(id));
         Known {
             provider_refs: self
                 .volumes
                 .iter()
                 .filter_map(|volume| volume.provider_ref.clone())
                 .collect(),
-            volumes: ids.chain(self.busy.iter().copied()).collect(),
+            in_the_making: in_the_making.chain(under_way).collect(),
+            recorded,
             deleted: self.deleted.clone(),
         }
     }

@@ -17,8 +17,10 @@ use crate::model::VolumeId;
 pub(super) struct Known {
     /// The provider's ids of the volumes that are not deleted.
     pub(super) provider_refs: HashSet<String>,
-    /// Our ids of the volumes that are not deleted, or that have an operation under way.
-    pub(super) volumes: HashSet<VolumeId>,
+    /// Our ids of the volumes that are recorded with the provider's.
+    pub(super) recorded: HashSet<VolumeId>,
+    /// Our ids of the volumes of which the provider's is not known yet: they are being made, or an operation is under way.
+    pub(super) in_the_making: HashSet<VolumeId>,
     /// The provider's ids of volumes that we deleted.
     pub(super) deleted: HashMap<String, VolumeId>,
 }
@@ -31,6 +33,8 @@ pub(super) struct Stray {
     pub(super) name: String,
     /// Our id, where its name, or the tombstone of a record, says that it was ours.
     pub(super) ours: Option<VolumeId>,
+    /// Whether the record of that id is of another volume of the provider's, as where the request to make it came twice.
+    pub(super) is_second: bool,
     pub(super) place: Place,
     /// The nodes that carry its identity.
     pub(super) nodes: Vec<String>,
@@ -62,7 +66,7 @@ pub(super) fn strays<'a>(
         .filter_map(|volume| {
             let named = named_by_us(&volume.name);
             // Being made, or being undone: its operation knows it by its name.
-            if named.is_some_and(|id| known.volumes.contains(&id)) {
+            if named.is_some_and(|id| known.in_the_making.contains(&id)) {
                 return None;
             }
             let ours = named.or_else(|| known.deleted.get(&volume.provider_ref).copied());
@@ -81,6 +85,7 @@ pub(super) fn strays<'a>(
                 provider_ref: volume.provider_ref.clone(),
                 name: volume.name.clone(),
                 ours,
+                is_second: named.is_some_and(|id| known.recorded.contains(&id)),
                 place,
                 nodes: carriers.map(|disk| disk.node.display().to_string()).collect(),
             })
@@ -126,6 +131,7 @@ pub(super) fn of_stray(of: &Stray) -> Disagreement {
         ),
     };
     let record = match of.ours {
+        Some(id) if of.is_second => format!("no record; that of its name, {id}, is of another volume"),
         Some(id) => format!("no record; it was ours, as {id}"),
         None => "no record".to_owned(),
     };

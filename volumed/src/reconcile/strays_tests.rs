@@ -104,7 +104,7 @@ fn what_is_recorded_or_has_an_operation_is_known() {
         ..Known::default()
     };
     let by_name = Known {
-        volumes: [OURS.parse().unwrap()].into(),
+        in_the_making: [OURS.parse().unwrap()].into(),
         ..Known::default()
     };
     for known in [by_ref, by_name] {
@@ -112,6 +112,17 @@ fn what_is_recorded_or_has_an_operation_is_known() {
             assert_eq!(found(&ours(attached_to), &known), None);
         }
     }
+}
+
+#[test]
+fn a_second_volume_of_a_name_is_shown_although_its_name_is_recorded() {
+    let known = Known {
+        provider_refs: ["the-first".to_owned()].into(),
+        recorded: [OURS.parse().unwrap()].into(),
+        ..Known::default()
+    };
+    let adopt = Some(FindingRepair::Adopt);
+    assert_eq!(found(&ours(None), &known), Some((FindingKind::Unrecorded, adopt)));
 }
 
 #[test]

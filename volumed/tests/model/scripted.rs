@@ -81,3 +81,20 @@ fn a_create_that_is_undone_waits_until_the_cloud_has_done_its_work() {
     ];
     play_and(&history(&events), async |_: &Daemon| {}).unwrap();
 }
+
+/// A volume was detached by somebody while it was looked for: the search for its device waited for ever for the cloud to say that
+/// it was attached.
+#[test]
+fn a_correlation_ends_where_the_volume_is_detached_meanwhile() {
+    let mut events = attached();
+    events.extend([
+        (What::Ask(Asked::Correlate(0)), 0),
+        (What::Pass { seconds: 0 }, 300),
+    ]);
+    let (volume, late_millis, turns, down_millis) = (0, 0, 0, 0);
+    events.extend([
+        (What::Stranger(Stranger::Detach { volume, late_millis }), 0),
+        (What::Reboot { turns, down_millis }, 0),
+    ]);
+    play_and(&history(&events), async |_: &Daemon| {}).unwrap();
+}

@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 
-use super::attach;
+use super::{attach, await_device};
 use crate::model::{ErrorCode, Failure, Request, VolumeState};
 use crate::operation::adoption::{already_recorded, judge};
 use crate::operation::cloud_call;
@@ -166,6 +166,6 @@ pub(super) const STEPS: &[&dyn Step] = &[
     &Record,
     &TakingOver(&attach::Reserve),
     &TakingOver(&attach::CloudAttach),
-    &TakingOver(&attach::AwaitDevice),
+    &TakingOver(&await_device::AwaitDevice),
     &TakingOver(&attach::Bind),
 ];

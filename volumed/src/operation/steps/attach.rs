@@ -1,21 +1,16 @@
 //! Attaching: reserve, call the cloud, find and prove the device, bind it.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 
-use crate::device::HeldDisk;
 use crate::model::{
     AttachmentState, DeviceExpectation, ErrorCode, Failure, OperationKind, VolumeState, diskseq_text,
 };
 use crate::operation::cloud_call;
-use crate::operation::device_wait::DeviceWait;
 use crate::operation::lease;
 use crate::operation::step::{Context, Step, StepError, Verdict};
 use crate::operation::steps::appearance;
-use crate::operation::steps::attached::{
-    attached_here, attachment_behind, found_attached_here, note_found_attached,
-};
+use crate::operation::steps::attached::{attachment_behind, found_attached_here, note_found_attached};
+use crate::operation::steps::await_device::{AwaitDevice, mapped_pin, refuse_unattached};
 use crate::operation::steps::detach::require_unused;
 use crate::operation::steps::phantom::{require_gone, require_no_phantom};
 use crate::operation::world::provider_ref;
@@ -143,14 +138,21 @@ impl Step for CloudAttach {
             return require_gone(cx).await;
         }
         require_unused(cx).await?;
-        let (of, vm) = (provider_ref(&cx.volume)?.to_owned(), cx.world.own_vm.clone());
-        let cloud = &cx.world.cloud;
-        cloud_call::send(cx, "cloud_unattach", |call| async move {
-            cloud.detach(&call, &of, &vm).await
-        })
-        .await?;
+        send_detach(cx, "cloud_unattach").await?;
         require_gone(cx).await
     }
+}
+
+/// Has the cloud detach the volume from this VM, as a call of `step`.
+pub(super) async fn send_detach(cx: &Context, step: &'static str) -> Result<(), StepError> {
+    let (of, vm) = (provider_ref(&cx.volume)?.to_owned(), cx.world.own_vm.clone());
+    let cloud = &cx.world.cloud;
+    cloud_call::send(
+        cx,
+        step,
+        |call| async move { cloud.detach(&call, &of, &vm).await },
+    )
+    .await
 }
 
 pub(super) fn expectation(cx: &Context) -> Result<DeviceExpectation, Failure> {
@@ -162,110 +164,6 @@ pub(super) fn expectation(cx: &Context) -> Result<DeviceExpectation, Failure> {
         Failure::new(ErrorCode::DeviceUnverifiable, text)
     };
     cx.volume.expectation().ok_or_else(none)
-}
-
-/// Whether the operation is to have the volume attached, and not only to find the device of one that is.
-fn attaches(cx: &Context) -> bool {
-    matches!(cx.op.request.kind(), OperationKind::Attach | OperationKind::Adopt)
-}
-
-/// Has the cloud attach the volume again that it no longer has attached while its device is waited for: somebody may have
-/// detached it, or what was read before was a moment old. Where the cloud says nothing that lasts, the wait goes on.
-async fn keep_attached(cx: &Context) -> Result<(), StepError> {
-    match attached_here(cx).await {
-        Ok(true) | Err(StepError::Wait { .. }) => Ok(()),
-        Ok(false) if attaches(cx) => CloudAttach.run(cx).await.map(drop),
-        Ok(false) => Err(StepError::wait(
-            "the cloud to say that the volume is attached here",
-        )),
-        Err(error) => Err(error),
-    }
-}
-
-/// What is done about a device that was proven while the cloud has the volume attached to nothing. It may be a twin, or a
-/// phantom: an attach lets it go and begins anew, or it would bind it as soon as one list shows what was before.
-async fn refuse_unattached(cx: &Context) -> StepError {
-    if attaches(cx) {
-        cx.world.pins.let_go(cx.volume.id);
-    }
-    match keep_attached(cx).await {
-        Ok(()) => StepError::wait("the cloud to say that the volume is attached here"),
-        Err(error) => error,
-    }
-}
-
-/// What is waited for: known beforehand, or told by the disk that appears.
-async fn awaited(cx: &Context) -> Result<DeviceExpectation, StepError> {
-    if cx.volume.identity.is_some() {
-        return Ok(expectation(cx)?);
-    }
-    appearance::require_allowed(cx)?;
-    Ok(DeviceExpectation {
-        identity: appearance::await_appearance(cx).await?,
-        size: cx.volume.size,
-    })
-}
-
-/// The pin of the volume, where the live mapping is of the incarnation that it holds.
-pub(super) async fn mapped_pin(cx: &Context) -> Result<Option<Arc<dyn HeldDisk>>, StepError> {
-    let id = cx.volume.id;
-    let mapping = cx
-        .world
-        .store
-        .read(move |conn| store::mappings::live(conn, id))
-        .await?;
-    let Some(pin) = cx.world.pins.of(id) else {
-        return Ok(None);
-    };
-    let holds = mapping
-        .is_some_and(|m| m.observed.boot_id == cx.world.boot_id && m.observed.diskseq == pin.diskseq());
-    Ok(holds.then_some(pin))
-}
-
-/// Exactly one device of this machine is proven to be the volume's, and held open.
-pub(super) struct AwaitDevice;
-
-#[async_trait]
-impl Step for AwaitDevice {
-    fn name(&self) -> &'static str {
-        "await_device"
-    }
-
-    async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
-        let (Some(pin), Some(expected)) = (cx.world.pins.of(cx.volume.id), cx.volume.expectation()) else {
-            return Ok(Verdict::NotDone);
-        };
-        Ok(match cx.world.kernel.verify(pin, &expected).await {
-            Ok(seen) => Verdict::Done(format!("{} is it", seen.device_path)),
-            Err(_) => Verdict::NotDone,
-        })
-    }
-
-    async fn run(&self, cx: &Context) -> Result<String, StepError> {
-        if let Verdict::Done(seen) = self.verify(cx).await? {
-            return Ok(seen);
-        }
-        cx.world.pins.let_go(cx.volume.id);
-        let expected = awaited(cx).await?;
-        let mut wait = DeviceWait::new(cx, &expected);
-        let pin = loop {
-            match wait.slice().await? {
-                Some(pin) => break pin,
-                None => keep_attached(cx).await?,
-            }
-        };
-        let node = pin.node().display().to_string();
-        cx.world.pins.hold(cx.volume.id, pin);
-        Ok(format!("{node} is it"))
-    }
-
-    /// A pin that a live mapping stands on is kept: correlating again found nothing wrong with it.
-    async fn undo(&self, cx: &Context) -> Result<(), StepError> {
-        if mapped_pin(cx).await?.is_none() {
-            cx.world.pins.let_go(cx.volume.id);
-        }
-        Ok(())
-    }
 }
 
 /// The device is bound to the volume, in one transaction.

@@ -40,6 +40,15 @@ pub(super) async fn attachment_here(cx: &Context) -> Result<Option<ProviderVolum
     }
 }
 
+/// The volume as the cloud has it, where it is attached here; asked again where the cloud says no, for a list can be a moment old.
+pub(super) async fn still_attached_here(cx: &Context) -> Result<Option<ProviderVolume>, StepError> {
+    if let Some(seen) = attachment_here(cx).await? {
+        return Ok(Some(seen));
+    }
+    pass_a_moment(cx).await?;
+    attachment_here(cx).await
+}
+
 /// What the cloud says of the volume's attachment where it may be another's doing. A list can be a moment old, and what was
 /// attached before then shows still: unless the cloud itself said that this operation attached it, it is read again.
 pub(super) async fn found_attached_here(cx: &Context, step: &'static str) -> Result<bool, StepError> {
@@ -79,7 +88,7 @@ async fn came_with_our_call(cx: &Context, pin: &dyn HeldDisk, step: &'static str
     Ok(announced.is_some_and(|at| sent <= at && at <= answered + A_MOMENT))
 }
 
-async fn pass_a_moment(cx: &Context) -> Result<(), StepError> {
+pub(super) async fn pass_a_moment(cx: &Context) -> Result<(), StepError> {
     tokio::select! {
         () = cx.interrupted.cancelled() => Err(StepError::Interrupted),
         () = tokio::time::sleep(A_MOMENT) => Ok(()),

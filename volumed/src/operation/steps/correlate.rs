@@ -9,8 +9,9 @@ use crate::cloud::ProviderVolume;
 use crate::device::HeldDisk;
 use crate::model::{ErrorCode, Failure};
 use crate::operation::step::{Context, Step, StepError, Verdict};
-use crate::operation::steps::attach::{end_attachment, expectation, mapped_pin};
-use crate::operation::steps::attached::attachment_here;
+use crate::operation::steps::attach::{end_attachment, expectation};
+use crate::operation::steps::attached::still_attached_here;
+use crate::operation::steps::await_device::mapped_pin;
 use crate::store;
 
 /// An attached volume is still attached here; the mapping that no longer holds is released.
@@ -27,29 +28,7 @@ impl Step for StillAttached {
     }
 
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
-        let Some(seen) = attachment_here(cx).await? else {
-            if !goes_when_let_go(cx).await? {
-                let text = format!(
-                    "volume {} is detached in the cloud, but its device is still here",
-                    cx.volume.id
-                );
-                cx.world.conditions.raise(
-                    cx.volume.id,
-                    ConditionKind::GhostAttached,
-                    text.clone(),
-                    "end what holds the device; it is not handed out",
-                );
-                return Err(Failure::new(ErrorCode::WrongState, text).into());
-            }
-            end_attachment(cx, "the cloud and the kernel say that it is detached").await?;
-            let text = format!(
-                "volume {} is attached to nothing any more; its record now says so",
-                cx.volume.id
-            );
-            return Err(Failure::new(ErrorCode::NotAttached, text)
-                .hint("attach it again")
-                .into());
-        };
+        let seen = require_attached(cx).await?;
         if let Some(pin) = mapped_pin(cx).await? {
             let expected = expectation(cx)?;
             if cx.world.kernel.verify(pin, &expected).await.is_ok() {
@@ -86,6 +65,28 @@ impl Step for StillAttached {
     async fn undo(&self, _cx: &Context) -> Result<(), StepError> {
         Ok(())
     }
+}
+
+/// That the cloud has the volume attached here still. Where it says twice that it has not, and the device is gone, the record is
+/// brought up to date: a list can be a moment old.
+pub(super) async fn require_attached(cx: &Context) -> Result<ProviderVolume, StepError> {
+    if let Some(seen) = still_attached_here(cx).await? {
+        return Ok(seen);
+    }
+    let id = cx.volume.id;
+    if !goes_when_let_go(cx).await? {
+        let text = format!("volume {id} is detached in the cloud, but its device is still here");
+        let hint = "end what holds the device; it is not handed out";
+        cx.world
+            .conditions
+            .raise(id, ConditionKind::GhostAttached, text.clone(), hint);
+        return Err(Failure::new(ErrorCode::WrongState, text).into());
+    }
+    end_attachment(cx, "the cloud and the kernel say that it is detached").await?;
+    let text = format!("volume {id} is attached to nothing any more; its record now says so");
+    Err(Failure::new(ErrorCode::NotAttached, text)
+        .hint("attach it again")
+        .into())
 }
 
 /// Whether the plug-in that was bound is gone although the cloud still shows the very attachment of that time. A serial tells

@@ -13,7 +13,8 @@ use crate::operation::OperationError;
 use crate::operation::cloud_call;
 use crate::operation::lease;
 use crate::operation::step::{Context, Step, StepError, Verdict};
-use crate::operation::world::provider_ref;
+use crate::operation::steps::attach::send_detach;
+use crate::operation::steps::attached::pass_a_moment;
 use crate::store::{self, AuditEntry, StoreError, Tx};
 
 /// The device is no longer handed out.
@@ -158,6 +159,23 @@ async fn note_writes(cx: &Context, devnum: crate::model::DevNum) -> Result<(), S
     Ok(())
 }
 
+/// Whether the cloud no longer has the volume attached here. Deleted, or attached to another VM by somebody: then it is not
+/// attached here, which is what was asked for.
+async fn where_attached(cx: &Context) -> Result<Verdict, StepError> {
+    let Some(seen) = cx.world.in_cloud(&cx.volume).await? else {
+        return Ok(Verdict::Done("the cloud no longer has it".into()));
+    };
+    Ok(match &seen.attached_to {
+        None => Verdict::Done("the cloud has it attached to nothing".into()),
+        // Somebody else's detach may be under way: it is enough.
+        Some(vm) if *vm == cx.world.own_vm => {
+            cloud_call::require_idle(cx, Some(&seen))?;
+            Verdict::NotDone
+        }
+        Some(vm) => Verdict::Done(format!("the cloud has it attached to VM `{vm}`, not here")),
+    })
+}
+
 /// The cloud has the volume attached to nothing.
 pub(super) struct CloudDetach;
 
@@ -171,20 +189,15 @@ impl Step for CloudDetach {
         true
     }
 
-    /// Deleted, or attached to another VM by somebody: then it is not attached here, which is what was asked for.
+    /// Unless the cloud itself said that it detached the volume, it is asked twice: of a list that is a moment old the records would
+    /// say that the volume is detached, and the cloud for ever that it is attached.
     async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
-        let Some(seen) = cx.world.in_cloud(&cx.volume).await? else {
-            return Ok(Verdict::Done("the cloud no longer has it".into()));
-        };
-        Ok(match &seen.attached_to {
-            None => Verdict::Done("the cloud has it attached to nothing".into()),
-            // Somebody else's detach may be under way: it is enough.
-            Some(vm) if *vm == cx.world.own_vm => {
-                cloud_call::require_idle(cx, Some(&seen))?;
-                Verdict::NotDone
-            }
-            Some(vm) => Verdict::Done(format!("the cloud has it attached to VM `{vm}`, not here")),
-        })
+        let seen = where_attached(cx).await?;
+        if matches!(seen, Verdict::NotDone) || cloud_call::was_accepted(cx, self.name()).await? {
+            return Ok(seen);
+        }
+        pass_a_moment(cx).await?;
+        where_attached(cx).await
     }
 
     async fn run(&self, cx: &Context) -> Result<String, StepError> {
@@ -193,13 +206,9 @@ impl Step for CloudDetach {
         }
         // Since it was quiesced there may have been a restart, and hours.
         require_unused(cx).await?;
-        let (of, vm) = (provider_ref(&cx.volume)?.to_owned(), cx.world.own_vm.clone());
-        let cloud = &cx.world.cloud;
-        cloud_call::send(cx, self.name(), |call| async move {
-            cloud.detach(&call, &of, &vm).await
-        })
-        .await
-        .map_err(StepError::outwaiting_conflicts)?;
+        send_detach(cx, self.name())
+            .await
+            .map_err(StepError::outwaiting_conflicts)?;
         Ok("the cloud detached it".into())
     }
 

@@ -4,6 +4,7 @@ mod adopt;
 mod appearance;
 mod attach;
 mod attached;
+mod await_device;
 mod correlate;
 mod create;
 mod delete;
@@ -22,10 +23,14 @@ pub(super) fn of(kind: OperationKind) -> &'static [&'static dyn Step] {
         OperationKind::Attach => &[
             &attach::Reserve,
             &attach::CloudAttach,
-            &attach::AwaitDevice,
+            &await_device::AwaitDevice,
             &attach::Bind,
         ],
-        OperationKind::Correlate => &[&correlate::StillAttached, &attach::AwaitDevice, &attach::Bind],
+        OperationKind::Correlate => &[
+            &correlate::StillAttached,
+            &await_device::AwaitDevice,
+            &attach::Bind,
+        ],
         OperationKind::Detach => &[
             &detach::Reserve,
             &detach::Quiesce,
