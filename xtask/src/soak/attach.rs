@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use super::{Soak, soak};
+use super::{Profile, Soak, soak};
 
 #[derive(Args)]
 pub(crate) struct AttachArgs {
@@ -39,5 +39,6 @@ pub(crate) fn attach(args: &AttachArgs) -> Result<ExitCode> {
         ),
         plan: plan.to_vec(),
         built: args.built,
+        profile: Profile::Debug,
     })
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use super::{Soak, soak};
+use super::{Profile, Soak, soak};
 
 #[derive(Args)]
 pub(crate) struct CrashArgs {
@@ -33,5 +33,6 @@ pub(crate) fn crash(args: &CrashArgs) -> Result<ExitCode> {
         what,
         plan: plan.to_vec(),
         built: args.built,
+        profile: Profile::Debug,
     })
 }

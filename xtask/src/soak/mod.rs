@@ -5,6 +5,7 @@ mod crash;
 mod power;
 mod swap;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -29,9 +30,34 @@ struct Soak {
     plan: Vec<(&'static str, u64)>,
     /// Whether the programs are built already.
     built: bool,
+    /// How the programs are built. In an emulated machine a debug build is several times as slow.
+    profile: Profile,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Profile {
+    Debug,
+    Release,
 }
 
 impl Soak {
+    fn build(&self) -> Result<()> {
+        let mut build = workspace::cargo();
+        build.args(["build", "--workspace", "--all-features", "--bins"]);
+        if self.profile == Profile::Release {
+            build.arg("--release");
+        }
+        check(&mut build)
+    }
+
+    fn program(&self) -> Result<PathBuf> {
+        let profile = match self.profile {
+            Profile::Debug => "debug",
+            Profile::Release => "release",
+        };
+        Ok(workspace::target_dir()?.join(profile).join(self.program))
+    }
+
     fn options(&self) -> impl Iterator<Item = String> {
         self.plan
             .iter()
@@ -43,7 +69,7 @@ fn soak(soak: &Soak) -> Result<ExitCode> {
     if !soak.built {
         root::ensure_reachable()?;
         console::step("build");
-        check(workspace::cargo().args(["build", "--workspace", "--all-features", "--bins"]))?;
+        soak.build()?;
     }
     let passed = if root::is_root() {
         run_it(soak)?
@@ -62,7 +88,7 @@ fn soak(soak: &Soak) -> Result<ExitCode> {
 
 fn run_it(soak: &Soak) -> Result<bool> {
     let run = Run::start()?;
-    let program = workspace::target_dir()?.join("debug").join(soak.program);
+    let program = soak.program()?;
     console::step(&soak.what);
     let (status, said) = tee(run.command(program).args(soak.options()))?;
     if run::report_leaks(&run.leaks()?) {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use super::{Soak, soak};
+use super::{Profile, Soak, soak};
 
 #[derive(Args)]
 pub(crate) struct PowerArgs {
@@ -40,5 +40,6 @@ pub(crate) fn power(args: &PowerArgs) -> Result<ExitCode> {
         what: format!("{} power cuts under load, seed {}", args.cuts, args.seed),
         plan: plan.to_vec(),
         built: args.built,
+        profile: Profile::Release,
     })
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use super::{Soak, soak};
+use super::{Profile, Soak, soak};
 
 #[derive(Args)]
 pub(crate) struct SwapArgs {
@@ -48,5 +48,6 @@ pub(crate) fn swap(args: &SwapArgs) -> Result<ExitCode> {
         ),
         plan: plan.to_vec(),
         built: args.built,
+        profile: Profile::Release,
     })
 }
