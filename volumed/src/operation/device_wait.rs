@@ -48,12 +48,6 @@ impl<'a> DeviceWait<'a> {
         }
     }
 
-    /// Whether the kernel announced the device after this wait began.
-    pub(super) fn began_before(&self, pin: &dyn HeldDisk) -> bool {
-        let since = self.cx.world.kernel.since_announced(pin.diskseq());
-        since.is_some_and(|since| since < self.began.elapsed())
-    }
-
     /// Waits until the device is proven, and holds it open. `None` after a while without one: ask the cloud, then go on.
     ///
     /// # Errors

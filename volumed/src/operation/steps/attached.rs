@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::cloud::ProviderVolume;
 use crate::device::HeldDisk;
 use crate::model::{ErrorCode, Failure};
@@ -83,9 +85,13 @@ async fn came_with_our_call(cx: &Context, pin: &dyn HeldDisk, step: &'static str
     let Some((sent, answered)) = cloud_call::accepted(cx, step).await? else {
         return Ok(false);
     };
-    let since = cx.world.kernel.since_announced(pin.diskseq());
-    let announced = since.and_then(|since| cx.world.store.now().checked_sub(since).ok());
-    Ok(announced.is_some_and(|at| sent <= at && at <= answered + A_MOMENT))
+    Ok(announced_at(cx, pin).is_some_and(|at| sent <= at && at <= answered + A_MOMENT))
+}
+
+/// When the kernel announced the device; `None` where its uevent never came here.
+pub(super) fn announced_at(cx: &Context, pin: &dyn HeldDisk) -> Option<Timestamp> {
+    let since = cx.world.kernel.since_announced(pin.diskseq())?;
+    cx.world.store.now().checked_sub(since).ok()
 }
 
 pub(super) async fn pass_a_moment(cx: &Context) -> Result<(), StepError> {

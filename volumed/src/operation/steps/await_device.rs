@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use crate::device::HeldDisk;
-use crate::model::{DeviceExpectation, OperationKind};
+use crate::model::{DeviceExpectation, OperationKind, StepState};
 use crate::operation::cloud_call;
 use crate::operation::device_wait::DeviceWait;
 use crate::operation::step::{Context, Step, StepError, Verdict};
 use crate::operation::steps::appearance;
 use crate::operation::steps::attach::{CloudAttach, expectation, send_detach};
-use crate::operation::steps::attached::attached_here;
+use crate::operation::steps::attached::{announced_at, attached_here};
 use crate::operation::steps::correlate;
 use crate::operation::steps::detach::require_unused;
 use crate::store;
@@ -26,6 +27,7 @@ fn attaches(cx: &Context) -> bool {
 /// that is only looked for has its record brought up to date.
 async fn keep_attached(cx: &Context) -> Result<(), StepError> {
     match attached_here(cx).await {
+        Ok(true) if found_attached_at(cx).await?.is_some() => plug_anew(cx).await,
         Ok(true) | Err(StepError::Wait { .. }) => Ok(()),
         Ok(false) if attaches(cx) => CloudAttach.run(cx).await.map(drop),
         Ok(false) => correlate::require_attached(cx).await.map(drop),
@@ -33,20 +35,42 @@ async fn keep_attached(cx: &Context) -> Result<(), StepError> {
     }
 }
 
-/// Whether the cloud had the volume attached here already when this operation was to attach it, as somebody did or as a detach
-/// that was forgotten left it.
-async fn was_found_attached(cx: &Context) -> Result<bool, StepError> {
-    let attached_it = cloud_call::was_accepted(cx, CloudAttach.name()).await?;
-    Ok(cx.op.request.kind() == OperationKind::Attach && !attached_it)
+/// When the volume that this operation was to attach was found attached here already, as somebody did it or as a forgotten
+/// detach left it. `None` where the cloud attached it at this operation's request.
+async fn found_attached_at(cx: &Context) -> Result<Option<Timestamp>, StepError> {
+    if cx.op.request.kind() != OperationKind::Attach
+        || cloud_call::was_accepted(cx, CloudAttach.name()).await?
+    {
+        return Ok(None);
+    }
+    let operation = cx.op.id;
+    let store = &cx.world.store;
+    let journal = store
+        .read(move |conn| store::journal::read(conn, operation))
+        .await?;
+    let found = journal
+        .iter()
+        .rfind(|one| one.line.step == CloudAttach.name() && one.line.state == StepState::Done);
+    Ok(found.map(|one| one.at))
+}
+
+/// Whether the device came after the volume was found attached: not by what attached it then, and not by any call of ours.
+async fn came_by_itself(cx: &Context, pin: &dyn HeldDisk) -> Result<bool, StepError> {
+    let Some(found) = found_attached_at(cx).await? else {
+        return Ok(false);
+    };
+    Ok(announced_at(cx, pin).is_some_and(|at| at > found))
 }
 
 /// Has the cloud plug in anew what it says is plugged in. A disk that is not here although it was found attached, or that comes
 /// without anything having been asked of the cloud, is nothing to wait for: what comes in its stead, alone and with its serial,
-/// could not be told from it.
+/// could not be told from it (`docs/adr/0014`).
 async fn plug_anew(cx: &Context) -> Result<(), StepError> {
     require_unused(cx).await?;
     tracing::info!(volume = %cx.volume.id, "the cloud has the volume attached here, and its disk is not: plugged in anew");
-    send_detach(cx, "cloud_unplug").await?;
+    send_detach(cx, "cloud_unplug")
+        .await
+        .map_err(StepError::outwaiting_conflicts)?;
     CloudAttach.run(cx).await.map(drop)
 }
 
@@ -118,9 +142,10 @@ impl Step for AwaitDevice {
         let mut wait = DeviceWait::new(cx, &expected);
         let pin = loop {
             match wait.slice().await? {
-                Some(pin) if !wait.began_before(&*pin) || !was_found_attached(cx).await? => break pin,
-                _ if was_found_attached(cx).await? && attached_here(cx).await? => plug_anew(cx).await?,
-                _ => keep_attached(cx).await?,
+                Some(pin) if !came_by_itself(cx, &*pin).await? => break pin,
+                Some(_) if attached_here(cx).await? => plug_anew(cx).await?,
+                Some(_) => CloudAttach.run(cx).await.map(drop)?,
+                None => keep_attached(cx).await?,
             }
         };
         let node = pin.node().display().to_string();
