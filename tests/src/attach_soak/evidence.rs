@@ -36,15 +36,8 @@ impl Scene<'_> {
         let received = cloud.received.iter().filter(about);
         lines.extend(received.map(|one| (one.at, format!("{} received: {:?}", one.command, one.fate))));
         lines.sort();
-        // Of many readings in a row the first and the last are enough.
-        let is_reading = |n: usize, lines: &[(Timestamp, String)]| {
-            lines
-                .get(n)
-                .is_some_and(|(_, what)| what.starts_with("listVolumes"))
-        };
-        let told = |n: usize| n == 0 || ![n - 1, n, n + 1].iter().all(|n| is_reading(*n, &lines));
-        let told: Vec<_> = (0..lines.len()).filter(|n| told(*n)).collect();
-        let mut lines: Vec<_> = told.into_iter().map(|n| lines[n].clone()).collect();
+        // Of the same in a row the first is enough.
+        lines.dedup_by(|later, earlier| later.1 == earlier.1);
         let lines = lines.split_off(lines.len().saturating_sub(LINES));
         let line = |(at, what): &(Timestamp, String)| {
             let at = at.round(Unit::Millisecond).unwrap_or(*at);

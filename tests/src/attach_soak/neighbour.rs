@@ -50,9 +50,8 @@ async fn plug_a_twin(scene: &Scene<'_>, volume: Uuid, stay: Duration) {
     let (Some(disk), Some(volume)) = (scene.cloud.disk(volume), scene.cloud.volume(volume)) else {
         return;
     };
-    let (serial, size) = (&disk.serial, volume.size);
     scene.note(volume.id, "a twin is being plugged in");
-    plug_a_while(scene, "twin_serial", serial, size, stay).await;
+    plug_a_while(scene, "twin_serial", &disk.serial, volume.size, stay).await;
     scene.note(volume.id, "the twin is out");
 }
 

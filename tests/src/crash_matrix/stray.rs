@@ -5,29 +5,29 @@ use std::time::Duration;
 use uuid::Uuid;
 use volume_client::types::{Finding, FindingKind, OperationKind};
 
-use super::scenario::Scenario;
+use super::scenario::{Scenario, Way};
 use super::strike::Arm;
 use crate::CloudSite;
 
 /// How long it may take until it is shown.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Whether the scenario, struck so, may leave one volume without a record: the request to create it came twice, or it was not
-/// adopted in the end.
-fn may_leave_one(scenario: Scenario, arm: Option<&Arm>) -> bool {
+/// What the one volume is found to be that the scenario, struck so, may leave without a record: the request to create it came
+/// twice, or its adoption was undone and it is attached as before.
+fn may_be_left(scenario: Scenario, arm: Option<&Arm>) -> Option<FindingKind> {
     let came_twice = matches!(arm, Some(Arm::Cloud("doubled") | Arm::CloudAndKill("doubled", _)));
-    match scenario.kind {
-        OperationKind::Create => came_twice,
-        OperationKind::Adopt => true,
-        _ => false,
+    match (scenario.kind, scenario.way) {
+        (OperationKind::Create, _) if came_twice => Some(FindingKind::Unrecorded),
+        (OperationKind::Adopt, Way::Spoilt) => Some(FindingKind::AttachedUnknown),
+        _ => None,
     }
 }
 
 /// Does what a person does about the volume that the strike left: reads the finding, detaches and deletes it in the cloud.
 pub(super) async fn attend(site: &CloudSite, scenario: Scenario, arm: Option<&Arm>) -> Result<(), String> {
-    if !may_leave_one(scenario, arm) {
+    let Some(kind) = may_be_left(scenario, arm) else {
         return Ok(());
-    }
+    };
     let stranger = site.cloud.stranger();
     let strays = strays(site).await?;
     if strays.len() > 1 {
@@ -36,10 +36,6 @@ pub(super) async fn attend(site: &CloudSite, scenario: Scenario, arm: Option<&Ar
         ));
     }
     for (id, is_attached) in strays {
-        let kind = match is_attached {
-            true => FindingKind::AttachedUnknown,
-            false => FindingKind::Unrecorded,
-        };
         shown(site, id, kind).await?;
         if is_attached {
             let detached = stranger.detach(id).await;

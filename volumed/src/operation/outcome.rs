@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::step::Context;
 use crate::model::{OperationKind, Request, VolumeState};
-use crate::store::{self, StoreError};
+use crate::store::StoreError;
 
 /// The response of an operation whose steps are all done.
 pub(super) async fn response(cx: &Context) -> Result<Value, StoreError> {
@@ -16,11 +16,7 @@ pub(super) async fn response(cx: &Context) -> Result<Value, StoreError> {
             "message": format!("volume {volume} is recorded and available"),
         }),
         OperationKind::Attach | OperationKind::Correlate | OperationKind::Adopt => {
-            let mapping = cx
-                .world
-                .store
-                .read(move |conn| store::mappings::live(conn, volume))
-                .await?;
+            let mapping = cx.world.live_mapping(volume).await?;
             mapping.map_or(Value::Null, |mapping| {
                 let seen = mapping.observed;
                 json!({

@@ -11,7 +11,7 @@ use super::observer::Observer;
 use super::pins::Pins;
 use crate::cloud::{Cloud, CloudError, ProviderVolume};
 use crate::model::{ErrorCode, Failure, VolumeId, cloud_name};
-use crate::store::{Store, VolumeRecord};
+use crate::store::{self, MappingRecord, Store, StoreError, VolumeRecord};
 
 /// Everything that steps and answers need.
 pub(super) struct World {
@@ -73,6 +73,13 @@ impl World {
     /// The name that a volume of ours has in the cloud: says whose it is, and finds it when an answer was lost.
     pub(super) fn cloud_name(&self, volume: VolumeId) -> String {
         cloud_name(&self.install_id, volume)
+    }
+
+    /// What the volume is bound to now, by the records.
+    pub(super) async fn live_mapping(&self, volume: VolumeId) -> Result<Option<MappingRecord>, StoreError> {
+        self.store
+            .read(move |conn| store::mappings::live(conn, volume))
+            .await
     }
 
     /// The volume as the cloud has it; `None` where the cloud surely no longer has it.

@@ -292,20 +292,18 @@ impl Records {
     }
 
     fn known(&self) -> Known {
-        let (recorded, in_the_making): (Vec<_>, Vec<_>) = self
-            .volumes
-            .iter()
-            .partition(|volume| volume.provider_ref.is_some());
-        let recorded: HashSet<_> = recorded.into_iter().map(|volume| volume.id).collect();
-        let in_the_making = in_the_making.into_iter().map(|volume| volume.id);
-        let under_way = self.busy.iter().copied().filter(|id| !recorded.contains(id));
+        let has_reference = |volume: &&VolumeRecord| volume.provider_ref.is_some();
+        let recorded = self.volumes.iter().filter(has_reference);
+        let recorded: HashSet<_> = recorded.map(|volume| volume.id).collect();
+        let ids = self.volumes.iter().map(|volume| volume.id);
+        let known = ids.chain(self.busy.iter().copied());
         Known {
             provider_refs: self
                 .volumes
                 .iter()
                 .filter_map(|volume| volume.provider_ref.clone())
                 .collect(),
-            in_the_making: in_the_making.chain(under_way).collect(),
+            in_the_making: known.filter(|id| !recorded.contains(id)).collect(),
             recorded,
             deleted: self.deleted.clone(),
         }

@@ -94,6 +94,7 @@ pub(super) fn announced_at(cx: &Context, pin: &dyn HeldDisk) -> Option<Timestamp
     cx.world.store.now().checked_sub(since).ok()
 }
 
+/// Lets so much time pass that what was a moment old is told anew.
 pub(super) async fn pass_a_moment(cx: &Context) -> Result<(), StepError> {
     tokio::select! {
         () = cx.interrupted.cancelled() => Err(StepError::Interrupted),

@@ -27,11 +27,18 @@ fn attaches(cx: &Context) -> bool {
 /// that is only looked for has its record brought up to date.
 async fn keep_attached(cx: &Context) -> Result<(), StepError> {
     match attached_here(cx).await {
-        Ok(true) if found_attached_at(cx).await?.is_some() => plug_anew(cx).await,
-        Ok(true) | Err(StepError::Wait { .. }) => Ok(()),
-        Ok(false) if attaches(cx) => CloudAttach.run(cx).await.map(drop),
-        Ok(false) => correlate::require_attached(cx).await.map(drop),
-        Err(error) => Err(error),
+        Err(StepError::Wait { .. }) => Ok(()),
+        told => see_to_it(cx, told?).await,
+    }
+}
+
+/// Does what is to be done where the cloud says whether the volume is attached here, and its device is not, or is not believed.
+async fn see_to_it(cx: &Context, is_attached: bool) -> Result<(), StepError> {
+    match is_attached {
+        true if found_attached_at(cx).await?.is_some() => plug_anew(cx).await,
+        true => Ok(()),
+        false if attaches(cx) => CloudAttach.run(cx).await.map(drop),
+        false => correlate::require_attached(cx).await.map(drop),
     }
 }
 
@@ -101,11 +108,7 @@ async fn awaited(cx: &Context) -> Result<DeviceExpectation, StepError> {
 /// The pin of the volume, where the live mapping is of the incarnation that it holds.
 pub(super) async fn mapped_pin(cx: &Context) -> Result<Option<Arc<dyn HeldDisk>>, StepError> {
     let id = cx.volume.id;
-    let mapping = cx
-        .world
-        .store
-        .read(move |conn| store::mappings::live(conn, id))
-        .await?;
+    let mapping = cx.world.live_mapping(id).await?;
     let Some(pin) = cx.world.pins.of(id) else {
         return Ok(None);
     };
@@ -143,8 +146,8 @@ impl Step for AwaitDevice {
         let pin = loop {
             match wait.slice().await? {
                 Some(pin) if !came_by_itself(cx, &*pin).await? => break pin,
-                Some(_) if attached_here(cx).await? => plug_anew(cx).await?,
-                Some(_) => CloudAttach.run(cx).await.map(drop)?,
+                // It is there the next time, too: a cloud that says nothing that lasts is waited for by another try of the step.
+                Some(_) => see_to_it(cx, attached_here(cx).await?).await?,
                 None => keep_attached(cx).await?,
             }
         };

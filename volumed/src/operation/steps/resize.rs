@@ -124,11 +124,7 @@ impl Step for AwaitSize {
 
     async fn verify(&self, cx: &Context) -> Result<Verdict, StepError> {
         let id = cx.volume.id;
-        let mapping = cx
-            .world
-            .store
-            .read(move |conn| store::mappings::live(conn, id))
-            .await?;
+        let mapping = cx.world.live_mapping(id).await?;
         let (Some(mapping), Some(identity)) = (mapping, cx.volume.identity.clone()) else {
             return Ok(Verdict::Done("no device is bound".into()));
         };
