@@ -21,6 +21,8 @@ pub enum Way {
     Through,
     /// The cloud refuses; it is undone.
     Refused,
+    /// To its end, from a cloud that has the volume attached here already while its disk is out.
+    Believed,
     /// What comes about is not what was asked for; it is undone from its last steps on.
     Spoilt,
 }
@@ -67,7 +69,8 @@ impl Scenario {
         let ways = |kind| match kind {
             // It sends the cloud nothing that could be refused.
             Correlate => vec![Way::Through, Way::Spoilt],
-            Attach | Detach => vec![Way::Through, Way::Refused, Way::Spoilt],
+            Attach => vec![Way::Through, Way::Believed, Way::Refused, Way::Spoilt],
+            Detach => vec![Way::Through, Way::Refused, Way::Spoilt],
             // The cloud deletes at once, or not.
             Delete => vec![Way::Through],
             // Nothing is sent that could be refused.
@@ -150,6 +153,14 @@ impl Scenario {
         let (faults, mut chance) = (site.cloud.faults(), Chance::from_seed(1));
         match (self.way, self.kind) {
             (Way::Through, _) => {}
+            (Way::Believed, _) => {
+                let (stranger, vm) = (site.cloud.stranger(), site.cloud.vm_id());
+                let cloud_id = site.cloud_id(subject.volume?).await;
+                let attached = stranger.attach(cloud_id, vm).await;
+                attached.expect("a stranger can attach it");
+                let pulled = stranger.pull(vm, cloud_id).await;
+                pulled.expect("and pull its disk out");
+            }
             // A volume is there before its job is; only a quota keeps it from coming about.
             (Way::Refused, OperationKind::Create) => {
                 site.cloud.change(|settings| settings.most_volumes = Some(0))

@@ -242,7 +242,7 @@ impl Matrix {
             return Err("the daemon died without having been struck".to_owned());
         };
         let as_expected = match scenario.way {
-            Way::Through => operation.status == OperationStatus::Completed,
+            Way::Through | Way::Believed => operation.status == OperationStatus::Completed,
             // What had taken place before the blow need not be undone.
             Way::Refused | Way::Spoilt => operation.status != OperationStatus::Cancelled,
         };
