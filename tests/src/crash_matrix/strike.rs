@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use volume_client::client::{ClientError, IdempotencyKey};
@@ -122,11 +123,10 @@ impl Matrix {
     /// # Errors
     /// Where it went wrong all by itself.
     pub async fn learn(&mut self, scenario: Scenario) -> Result<Learned, String> {
-        let log = self.site.daemon.dir().join("crash-points");
-        let _ = std::fs::remove_file(&log);
-        self.arm(Some((CRASH_LOG, log.display().to_string())));
+        let log = self.log();
+        self.arm([(CRASH_LOG, log.display().to_string())]);
         self.start().await?;
-        let changes = || read(&log).iter().filter(|point| *point == "store/write").count() as u64;
+        let changes = || changes(&log);
         let subject = self.prepare(scenario).await;
         let first = changes() + 1;
         let held = scenario.set_course(&self.site, &subject).await;
@@ -176,11 +176,15 @@ impl Matrix {
         arm: &Arm,
         figures: &mut Figures,
     ) -> Result<String, String> {
+        let log = self.log();
         self.arm(match arm {
-            Arm::Kill(point, time) => Some((CRASH, format!("{point}#{time}"))),
-            Arm::CloudAndKill(_, point) => Some((CRASH, point.clone())),
-            Arm::Store(kind, number) => Some((STORE_FAULT, format!("{kind}#{number}"))),
-            Arm::Cloud(_) => None,
+            Arm::Kill(point, time) => vec![(CRASH, format!("{point}#{time}"))],
+            Arm::CloudAndKill(_, point) => vec![(CRASH, point.clone())],
+            Arm::Store(kind, number) => vec![
+                (STORE_FAULT, format!("{kind}#{number}")),
+                (CRASH_LOG, log.display().to_string()),
+            ],
+            Arm::Cloud(_) => Vec::new(),
         });
         self.start().await?;
         let subject = self.prepare(scenario).await;
@@ -209,7 +213,7 @@ impl Matrix {
             (Arm::Kill(..) | Arm::CloudAndKill(..), End::Died) => {
                 figures.kills += 1;
                 self.site.daemon.ended().await;
-                self.arm(None);
+                self.arm([]);
                 self.start().await?;
                 let again = match self.submit(scenario, &subject, &key).await? {
                     Taken::Yes(again) => again,
@@ -230,13 +234,17 @@ impl Matrix {
             }
             (Arm::Kill(..) | Arm::CloudAndKill(..), End::Ended(_)) => {
                 figures.missed += 1;
-                // The blow must not fall on what comes after.
-                self.site.daemon.kill().await;
-                self.arm(None);
-                self.start().await?;
+                self.disarm().await?;
             }
-            (Arm::Store(..), _) => figures.store_faults += 1,
-            (Arm::Cloud(_), _) => figures.cloud_faults += 1,
+            (Arm::Store(_, number), End::Ended(_)) => {
+                match changes(&log) >= *number {
+                    true => figures.store_faults += 1,
+                    false => figures.missed += 1,
+                }
+                self.disarm().await?;
+            }
+            (Arm::Cloud(_), End::Ended(_)) => figures.cloud_faults += 1,
+            (Arm::Store(..) | Arm::Cloud(_), End::Died) => {}
         }
         let End::Ended(operation) = end else {
             return Err("the daemon died without having been struck".to_owned());
@@ -260,10 +268,24 @@ impl Matrix {
         Ok(end)
     }
 
-    fn arm(&mut self, variable: Option<(&'static str, String)>) {
+    fn arm(&mut self, variables: impl IntoIterator<Item = (&'static str, String)>) {
         let environment = &mut self.site.daemon.setup.environment;
         environment.retain(|(name, _)| ![CRASH, CRASH_LOG, STORE_FAULT].contains(name));
-        environment.extend(variable);
+        environment.extend(variables);
+    }
+
+    /// Starts the daemon anew without what it was armed with: a blow must not fall on what comes after.
+    async fn disarm(&mut self) -> Result<(), String> {
+        self.site.daemon.kill().await;
+        self.arm([]);
+        self.start().await
+    }
+
+    /// An empty log of the points that the daemon is going to pass.
+    fn log(&self) -> PathBuf {
+        let log = self.site.daemon.dir().join("crash-points");
+        let _ = std::fs::remove_file(&log);
+        log
     }
 
     /// Starts the daemon; what had ended before must be as it was, and the cloud must hear nothing new about it.
@@ -439,7 +461,12 @@ impl Matrix {
     }
 }
 
-fn read(log: &std::path::Path) -> Vec<String> {
+/// How many changes of its database the daemon began.
+fn changes(log: &Path) -> u64 {
+    read(log).iter().filter(|point| *point == "store/write").count() as u64
+}
+
+fn read(log: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
