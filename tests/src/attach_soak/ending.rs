@@ -81,7 +81,9 @@ async fn check_world(site: &CloudSite, tally: &Tally, models: &[Model]) {
     }
     check_volumes(site, tally, models).await;
     for disk in site.cloud.stranger().plugged(site.cloud.vm_id()).await {
-        tally.leaked(format!("still plugged in: {disk:?}"));
+        let volumes = site.cloud.snapshot().volumes;
+        let whose = volumes.iter().find(|volume| volume.serial() == disk.serial);
+        tally.leaked(format!("still plugged in: {disk:?}, in the cloud {whose:?}"));
     }
     for node in loops_within(site.daemon.dir()) {
         tally.leaked(format!("still a loop device: {node}"));

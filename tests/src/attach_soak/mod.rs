@@ -71,17 +71,21 @@ pub async fn run(plan: &Plan) -> Option<Report> {
         .map(|number| Lane::new(&scene, number, chance.branch()))
         .collect();
     let (neighbour, keeper) = (chance.branch(), chance.branch());
-    let work = async {
+    let lanes = async {
         let done = join_all(lanes.into_iter().map(Lane::run)).await;
         scene.cloud.faults().disarm();
         scene.enter(Phase::Settling);
+        done
+    };
+    let work = async {
+        // What the neighbour has begun ends before anything is called settled.
+        let (done, ()) = tokio::join!(lanes, neighbour::disturb(&scene, neighbour));
         settling::detach_all(&scene).await;
         scene.enter(Phase::Over);
         done
     };
-    let (models, (), (), ()) = tokio::join!(
+    let (models, (), ()) = tokio::join!(
         work,
-        neighbour::disturb(&scene, neighbour),
         operator::attend(&scene),
         keeper::keep(&scene, daemon, plan, keeper),
     );

@@ -16,6 +16,7 @@ mod strays;
 mod truth;
 mod users;
 mod uses;
+mod view;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::plan::{CloudView, KernelView, Stranger, Views, VolumeViews};
+use super::plan::{Stranger, Views, VolumeViews};
 use super::strays::{Known, strays};
 use super::users::Users;
-use crate::cloud::{Cloud, CloudError, ProviderState, ProviderVolume};
+use super::view::{bound_disk, cloud_view, kernel_view};
+use crate::cloud::{Cloud, CloudError, ProviderVolume};
 use crate::device::{Disk, Inventory, InventoryFeed};
 use crate::model::{Identity, VolumeId, VolumeState};
 use crate::operation::Operations;
@@ -18,7 +19,7 @@ use crate::store::{self, LeaseRecord, MappingRecord, Store, StoreError, VolumeFi
 const PAGE: u32 = 1000;
 
 /// What the cloud lists, by its own ids.
-type Listed = HashMap<String, ProviderVolume>;
+pub(super) type Listed = HashMap<String, ProviderVolume>;
 
 /// What cloud and kernel said at about the same time. A cloud that did not answer is unknown, never empty.
 #[derive(Debug)]
@@ -89,9 +90,10 @@ pub(super) fn beside(
     };
     let views = |volume: &VolumeRecord| {
         let mapping = records.mapping(volume.id);
+        let cloud = cloud_view(volume, listed, own_vm);
         VolumeViews {
-            cloud: cloud_view(volume, listed, own_vm),
-            kernel: kernel_view(volume, mapping, &seen.inventory),
+            kernel: kernel_view(volume, mapping, &cloud, &seen.inventory),
+            cloud,
             busy: records.busy.contains(&volume.id),
             unproven: records.unproven.contains(&volume.id),
             leases: records.leases_of(volume.id),
@@ -180,9 +182,10 @@ pub(super) async fn view(
         .as_ref()
         .and_then(|mapping| bound_disk(&record, mapping, &inventory))
         .cloned();
+    let cloud = cloud_view(&record, listed.as_ref(), own_vm.as_deref());
     let views = VolumeViews {
-        cloud: cloud_view(&record, listed.as_ref(), own_vm.as_deref()),
-        kernel: kernel_view(&record, mapping.as_ref(), &inventory),
+        kernel: kernel_view(&record, mapping.as_ref(), &cloud, &inventory),
+        cloud,
         busy,
         unproven,
         leases,
@@ -307,82 +310,5 @@ impl Records {
             recorded,
             deleted: self.deleted.clone(),
         }
-    }
-}
-
-/// The disk that the volume is bound to, where the kernel shows it as it was bound, and no other of its identity.
-fn bound_disk<'a>(
-    volume: &'a VolumeRecord,
-    mapping: &MappingRecord,
-    inventory: &'a Inventory,
-) -> Option<&'a Disk> {
-    let mut carriers = inventory.carriers(volume.identity.as_ref()?);
-    let disk = carriers.next()?;
-    (carriers.next().is_none() && is_as_bound(mapping, disk, inventory)).then_some(disk)
-}
-
-fn is_as_bound(mapping: &MappingRecord, disk: &Disk, inventory: &Inventory) -> bool {
-    let bound = &mapping.observed;
-    bound.boot_id == inventory.boot_id
-        && bound.diskseq == disk.diskseq
-        && bound.devnum == disk.devnum.to_string()
-        && bound.device_path == disk.node.display().to_string()
-}
-
-fn cloud_view(volume: &VolumeRecord, listed: Option<&Listed>, own_vm: Option<&str>) -> CloudView {
-    let (Some(listed), Some(own_vm), Some(provider_ref)) = (listed, own_vm, &volume.provider_ref) else {
-        return CloudView::Unknown;
-    };
-    match listed.get(provider_ref) {
-        None => CloudView::Gone,
-        Some(seen) if seen.state == ProviderState::Destroyed => CloudView::Deleted,
-        Some(ProviderVolume {
-            state: ProviderState::Busy(what),
-            ..
-        }) => CloudView::Busy(what.clone()),
-        Some(seen) => match &seen.attached_to {
-            None => CloudView::Detached,
-            Some(vm) if vm == own_vm => CloudView::AttachedHere,
-            Some(vm) => CloudView::AttachedElsewhere(vm.clone()),
-        },
-    }
-}
-
-fn kernel_view(
-    volume: &VolumeRecord,
-    mapping: Option<&MappingRecord>,
-    inventory: &Arc<Inventory>,
-) -> KernelView {
-    let Some(identity) = &volume.identity else {
-        return KernelView::Absent;
-    };
-    if !inventory.unsettled.is_empty() {
-        return KernelView::Unsettled;
-    }
-    let disks: Vec<_> = inventory.carriers(identity).collect();
-    let nodes = || {
-        disks
-            .iter()
-            .map(|disk| disk.node.display().to_string())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    match disks.as_slice() {
-        [] => KernelView::Absent,
-        [disk] => {
-            let holds = mapping.is_some_and(|mapping| is_as_bound(mapping, disk, inventory));
-            match (holds, disk.size == volume.size) {
-                (_, false) => KernelView::WrongSize {
-                    node: nodes(),
-                    size: disk.size,
-                },
-                (true, true) => KernelView::AsBound { node: nodes() },
-                (false, true) => KernelView::Present {
-                    node: nodes(),
-                    diskseq: disk.diskseq,
-                },
-            }
-        }
-        _ => KernelView::Several { nodes: nodes() },
     }
 }
