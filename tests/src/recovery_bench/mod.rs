@@ -12,13 +12,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use volume_client::client::VolumedClient;
-use volume_client::types::NewVolume;
+use volume_client::types::{NewVolume, ReconcileRequest};
 
 use crate::cloudstack::{Fault, Gate, Hold};
 use crate::{Chance, CloudSite};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// How many passes of the reconciler are asked for.
+const PASSES: u64 = 20;
 
 /// What is measured.
 #[derive(Debug, Clone)]
@@ -151,26 +154,20 @@ fn memory(site: &CloudSite, line: &str) -> Result<f64> {
     Ok(kib / 1024.0)
 }
 
-/// How many passes the reconciler made, and what one took on average: at least five.
+/// What a pass of the reconciler took on average, of `PASSES` that were asked for one after another and those it made by itself.
 async fn passes(client: &VolumedClient) -> Result<(u64, f64)> {
-    let began = Instant::now();
-    loop {
-        let metrics = client.metrics().await?;
-        let value = |name: &str| {
-            let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|text| text.trim().parse::<f64>().ok())
-        };
-        let count = value("volumed_reconcile_seconds_count ").unwrap_or(0.0);
-        let sum = value("volumed_reconcile_seconds_sum ").unwrap_or(0.0);
-        if count >= 5.0 {
-            #[allow(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a small whole number"
-            )]
-            return Ok((count as u64, sum / count * 1000.0));
-        }
-        ensure!(began.elapsed() < PATIENCE, "the reconciler does not look");
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    for _ in 0..PASSES {
+        client.reconcile(ReconcileRequest { dry_run: false }).await?;
     }
+    let metrics = client.metrics().await?;
+    let told = |what: &str| {
+        let name = format!("volumed_reconcile_seconds_{what} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name.as_str()));
+        line.with_context(|| format!("the daemon does not tell `{name}`"))
+    };
+    let count: u64 = told("count")?.trim().parse()?;
+    let sum: f64 = told("sum")?.trim().parse()?;
+    ensure!(count >= PASSES, "of {PASSES} passes {count} were counted");
+    #[allow(clippy::cast_precision_loss, reason = "a small whole number")]
+    Ok((count, sum / count as f64 * 1000.0))
 }
