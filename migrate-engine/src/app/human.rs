@@ -42,8 +42,12 @@ fn disk_lines(disk: &DiskReport) -> String {
         (Some(_), Some(seconds)) => format!("read back in {seconds:.1} s, equal"),
         _ => "NOT verified (--no-verify)".to_owned(),
     };
+    let resumed = match disk.bytes_resumed {
+        0 => String::new(),
+        bytes => format!(" {} were there from an interrupted copy,", Size(bytes)),
+    };
     format!(
-        "disk `{}` ({}) -> volume {} `{}` ({}, {})\n  device    {}, {}\n  moved     {} read, {} written, {} zeroes \
+        "disk `{}` ({}) -> volume {} `{}` ({}, {})\n  device    {}, {}\n  moved    {resumed} {} read, {} written, {} zeroes \
          skipped, in {:.1} s\n  verified  {verified}\n  digest    {}",
         disk.disk_id,
         Size(disk.capacity_bytes),

@@ -119,6 +119,15 @@ impl BufferSlice {
     }
 }
 
+impl BufferSlice {
+    /// Cuts it in two; `at` counts from the start of this part.
+    pub fn split(self, at: usize) -> (Self, Self) {
+        let at = self.range.start + at;
+        let (first, second) = (self.range.start..at, at..self.range.end);
+        (self.with_range(first), self.with_range(second))
+    }
+}
+
 impl Deref for BufferSlice {
     type Target = [u8];
 

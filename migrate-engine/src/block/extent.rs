@@ -128,21 +128,44 @@ pub fn intersect(extents: &[Extent], range: &Range<u64>) -> Vec<Extent> {
         .collect()
 }
 
-/// The parts of the extents outside every range of `holes` (in order, disjoint).
+/// The parts of the extents outside every range of `holes`. Both are in order and disjoint; the cost is that of one pass.
 pub fn subtract(extents: &[Extent], holes: &[Range<u64>]) -> Vec<Extent> {
     let mut left = Vec::new();
+    let mut first = 0;
     for extent in extents {
+        // A hole that ends before this extent ends before all that follow.
+        while holes.get(first).is_some_and(|hole| hole.end <= extent.offset) {
+            first += 1;
+        }
         let mut at = extent.offset;
-        for hole in holes
-            .iter()
-            .filter(|hole| hole.start < extent.end() && hole.end > extent.offset)
-        {
+        for hole in holes[first..].iter().take_while(|hole| hole.start < extent.end()) {
             left.extend(extent.intersect(&(at..hole.start.max(at))));
             at = at.max(hole.end);
         }
         left.extend(extent.intersect(&(at..extent.end().max(at))));
     }
     left
+}
+
+/// What of `range` no part covers. The parts are in order and disjoint; what lies outside of `range` counts for nothing.
+pub fn gaps(parts: &[Range<u64>], range: &Range<u64>) -> Vec<Range<u64>> {
+    let whole = [Extent::zero(range.clone())];
+    let whole = merge(whole);
+    subtract(&whole, parts).iter().map(Extent::range).collect()
+}
+
+/// Brings ranges into order and joins those that touch or overlap; drops empty ones.
+pub fn normalize(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.retain(|range| range.start < range.end);
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut joined: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
 }
 
 /// Checks that the extents tile `range`: in order, no gap, no overlap, nothing empty, nothing beyond.

@@ -124,6 +124,11 @@ pub trait BlockWrite: Send + Sync {
 /// One thread's handle on a [`BlockWrite`]. After an error the handle is spent: drop it.
 /// Writing the same bytes to the same place again is harmless.
 pub trait WriteWorker: Send {
+    /// How many writes it may keep the buffers of, until it is drained.
+    fn depth(&self) -> usize {
+        0
+    }
+
     /// Writes, or queues, `data` at `offset`; a queued write's error comes from a later call and names its own place.
     fn write(&mut self, offset: u64, data: BufferSlice) -> Result<(), BlockError>;
 

@@ -21,7 +21,7 @@ use crate::store::{Run, Store};
 ///
 /// Each disk gets a volume of its capacity plus a buffer, through the daemon; the device is written only after it was
 /// proven to be the volume's. What was copied is read back and compared with a digest that was computed while copying.
-/// Run again after a failure, it uses the same volumes. Ctrl-C stops in good order.
+/// Run again after a failure, it uses the same volumes, and goes on inside of a disk where that is surely the same. Ctrl-C stops in good order.
 ///
 /// Exit status: 0 copied and verified, 1 failed, 2 wrong usage, 130 stopped by a signal.
 #[derive(Debug, Args)]
@@ -58,6 +58,9 @@ pub(super) struct Arguments {
     /// Write over a volume that already holds a finished copy.
     #[arg(long)]
     overwrite: bool,
+    /// Begin at the begin, even where an interrupted copy could go on.
+    #[arg(long)]
+    from_start: bool,
     /// Leave the volumes attached.
     #[arg(long)]
     keep_attached: bool,
@@ -170,6 +173,12 @@ impl Arguments {
         }
     }
 
+    /// Beside the database.
+    fn journal_dir(&self) -> Option<PathBuf> {
+        let folder = self.database.parent()?.join("journals");
+        (!self.from_start).then_some(folder)
+    }
+
     fn settings(&self) -> CopySettings {
         CopySettings {
             machine: self.vm.clone(),
@@ -191,6 +200,7 @@ impl Arguments {
             } else {
                 Verification::ReadBack
             },
+            journal_dir: self.journal_dir(),
             rate: self.rate.map(|rate| rate.0),
             workers: self.workers.into(),
             operation_timeout: self.daemon.operation_timeout(),

@@ -144,6 +144,8 @@ pub struct CopySettings {
     pub afterwards: Afterwards,
     /// Whether it is read back.
     pub verification: Verification,
+    /// The folder in which is remembered how far copies are; where there is none, an interrupted copy begins again.
+    pub journal_dir: Option<PathBuf>,
     /// At most so many bytes a second.
     pub rate: Option<u64>,
     /// Connections and threads per disk.

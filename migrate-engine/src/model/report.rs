@@ -63,6 +63,8 @@ pub struct DiskReport {
     pub bytes_skipped: u64,
     /// Made zero on the volume by one call per range.
     pub bytes_zeroed: u64,
+    /// Moved by earlier runs that were interrupted.
+    pub bytes_resumed: u64,
     /// How long the copy took, its flush included.
     pub copy_seconds: f64,
     /// How long reading back took.

@@ -257,6 +257,7 @@ impl Job<'_> {
             bytes_written: totals.bytes_written,
             bytes_skipped: totals.bytes_skipped,
             bytes_zeroed: totals.bytes_zeroed,
+            bytes_resumed: totals.bytes_resumed,
             copy_seconds: moved.copy.elapsed.as_secs_f64(),
             verify_seconds: moved.verified.as_ref().map(|report| report.elapsed.as_secs_f64()),
             digest: DigestReport {

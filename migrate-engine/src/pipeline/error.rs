@@ -7,7 +7,7 @@ use crate::block::{BlockError, NbdError};
 use crate::source::SourceError;
 use crate::store::StoreError;
 use crate::target::{ExportFailure, TargetError};
-use crate::transfer::TransferError;
+use crate::transfer::{JournalError, TransferError};
 
 /// Why a copy did not complete. What was attached for it is detached again, and nothing copied is deleted.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,15 @@ pub enum PipelineError {
         /// Why.
         #[source]
         source: Box<TransferError>,
+    },
+    /// Another run copies the disk.
+    #[error("cannot remember how far the copy of disk `{disk}` is")]
+    Journal {
+        /// The disk.
+        disk: String,
+        /// Why.
+        #[source]
+        source: JournalError,
     },
     /// What was read back is not what was read from the source.
     #[error("volume {volume} does not hold what disk `{disk}` holds: {what}; do not use it, and copy again")]

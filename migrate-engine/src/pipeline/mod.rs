@@ -5,6 +5,7 @@ mod disk;
 mod error;
 mod leftovers;
 mod machine;
+mod memory;
 mod names;
 mod place;
 mod publication;

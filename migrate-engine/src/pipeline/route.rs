@@ -4,9 +4,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use volume_client::OpenedDevice;
+use volume_client::types::VolumeId;
 
 use super::PipelineError;
 use super::disk::{Job, Moved, Served};
+use super::memory::Memory;
 use super::publication::{Publication, Records};
 use crate::block::{
     BlockError, BlockWrite, Cancel, Durability, InitialContent, LocalDisk, LocalDiskOptions, NbdExport,
@@ -15,8 +17,12 @@ use crate::block::{
 use crate::config::{CopySettings, Verification};
 use crate::target::Exports;
 use crate::transfer::{
-    self, CopyOptions, CopyReport, DiskDigest, Expected, Progress, TransferError, VerifyOptions, VerifyReport,
+    self, Copy, CopyOptions, CopyReport, DiskDigest, Expected, Progress, TransferError, VerifyOptions,
+    VerifyReport,
 };
+
+/// A copy that was made, and the journal of it.
+type Remembered = (CopyReport, Option<Memory>);
 
 /// How the source's server is read.
 pub(super) fn reading(settings: &CopySettings) -> NbdOptions {
@@ -55,8 +61,9 @@ impl Job<'_> {
             InitialContent::Unknown
         };
         let local = Arc::new(self.local(device, initial)?);
-        let copy = match self.exports {
-            None => self.move_bytes(served, local.clone(), cancel).await?,
+        let volume = device.device().volume_id;
+        let (copy, memory) = match self.exports {
+            None => self.move_bytes(served, volume, local.clone(), cancel).await?,
             Some(exports) => {
                 self.move_through_export(exports, served, device, initial, cancel)
                     .await?
@@ -66,6 +73,9 @@ impl Job<'_> {
             Verification::Skip => None,
             Verification::ReadBack => Some(self.read_back(local, &copy.digest, cancel).await?),
         };
+        if let Some(memory) = memory {
+            memory.forget();
+        }
         match verified.as_ref().filter(|report| !report.is_equal()) {
             None => Ok(Moved { copy, verified }),
             Some(report) => Err(self.different(device, report)),
@@ -120,7 +130,7 @@ impl Job<'_> {
         device: &OpenedDevice,
         initial_content: InitialContent,
         cancel: &Cancel,
-    ) -> Result<CopyReport, PipelineError> {
+    ) -> Result<Remembered, PipelineError> {
         let records = Records {
             store: &self.copier.store,
             run: &self.copier.run,
@@ -136,7 +146,8 @@ impl Job<'_> {
                 ..reading(&self.copier.settings)
             };
             let writer = connect(uri, options).await?;
-            self.move_bytes(served, writer, cancel).await
+            self.move_bytes(served, device.device().volume_id, writer, cancel)
+                .await
         }
         .await;
         let ended = publication.end(exports, &self.copier.store).await;
@@ -148,9 +159,11 @@ impl Job<'_> {
     async fn move_bytes<W: BlockWrite + 'static>(
         &self,
         served: &Served,
+        volume: VolumeId,
         writer: Arc<W>,
         cancel: &Cancel,
-    ) -> Result<CopyReport, PipelineError> {
+    ) -> Result<Remembered, PipelineError> {
+        let memory = self.memory(volume, &*writer)?;
         let options = CopyOptions {
             workers: self.copier.settings.workers,
             rate: self.rate.clone(),
@@ -158,17 +171,22 @@ impl Job<'_> {
         };
         let reader = Arc::clone(&served.reader);
         let work = move |progress: &Progress, cancel: &Cancel| {
-            transfer::copy(&*reader, &*writer, &options, progress, cancel)
+            let copy = Copy::new(&*reader, &*writer, &options);
+            let copied = match &memory {
+                None => copy.run(progress, cancel),
+                Some(Memory { journal, durable }) => copy.remembered(journal, durable).run(progress, cancel),
+            };
+            copied.map(|report| (report, memory))
         };
         let copied = self.on_threads(cancel, "copying", work).await?;
-        let report =
+        let (report, memory) =
             copied.map_err(|source| self.failed("copy", Some(served.disk.server_words()), source))?;
         if report.durability == Durability::NotOffered {
             self.watch.say(
                 "warning: the export offers no flush; whether the bytes are on the disk is its own affair",
             );
         }
-        Ok(report)
+        Ok((report, memory))
     }
 
     async fn read_back(

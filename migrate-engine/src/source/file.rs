@@ -74,6 +74,11 @@ impl Stamp {
         }
     }
 
+    /// Whether a write changes it: a file's time tells, a device has none.
+    pub(super) fn tells_writes(&self) -> bool {
+        self.rdev == 0
+    }
+
     /// Checks that the path still leads to the very file, unwritten.
     ///
     /// # Errors

@@ -100,6 +100,24 @@ impl SourceDisk {
         self.kind == DiskKind::Blank
     }
 
+    /// Names the content of the disk: another name is another content, and the same name surely the same. `None` where
+    /// nothing tells: an export of somebody else, or a device.
+    #[must_use]
+    pub fn content_id(&self) -> Option<String> {
+        let Content::Node { node, stamps, .. } = &self.content else {
+            return None;
+        };
+        if !stamps.iter().all(Stamp::tells_writes) {
+            return None;
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(node.to_string().as_bytes());
+        for stamp in stamps {
+            hasher.update(format!("{stamp:?}").as_bytes());
+        }
+        Some(format!("disk `{}`, {}", self.disk_id, hasher.finalize().to_hex()))
+    }
+
     pub(super) fn of_image(disk_id: String, label: String, path: PathBuf, image: Image) -> Self {
         SourceDisk {
             disk_id,

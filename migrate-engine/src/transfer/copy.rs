@@ -1,19 +1,24 @@
-//! Copying a disk, with its digest in the same pass.
+//! Copying a disk, with its digest in the same pass: all of it, what has changed, or what differs.
 //!
 //! Repeating a copy is harmless: it writes the same bytes to the same places. After a crash or an error the target
-//! holds an unknown mixture; copy again.
+//! holds an unknown mixture; copy again, or go on where a journal says that it was.
 
-use std::time::Instant;
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
-use super::crew::{self, Step, Supply, buffers_of};
-use super::digest::{BLOCK_SIZE, BlockDigest, BlockHasher, DigestKind};
+use super::crew::{self, Supply, buffers_of};
+use super::digest::{BLOCK_SIZE, BlockHasher, DigestKind, DiskDigest};
 use super::error::TransferError;
-use super::plan::{BlockTask, Extents, Plan, ZeroRanges};
+use super::journal::{Durable, Journal};
+use super::ledger::{Checkpoints, Ledger};
+use super::plan::{Extents, Plan, ZeroRanges};
 use super::progress::{Phase, Progress};
 use super::rate::RateLimit;
 use super::report::{CopyReport, FlushState, Interrupted};
-use super::zeroes::{self, Run, ZeroList};
-use crate::block::{BlockRead, BlockWrite, Buffer, Cancel, InitialContent, ReadWorker, WriteWorker};
+use super::scope::{Changes, Scope};
+use super::work::{Digests, Job, Lane};
+use super::zeroes::ZeroList;
+use crate::block::{BlockRead, BlockWrite, Cancel, InitialContent};
 
 /// The page, and what most disks like; a disk may ask for more.
 const SMALLEST_GRANULE: u64 = 4096;
@@ -23,7 +28,7 @@ const TAIL_PIECE: u64 = 256 << 20;
 /// What happens to the part of the target beyond the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tail {
-    /// It is zeroed, unless the target is known to be zero.
+    /// It is zeroed, unless the target is known to be zero. An update leaves it, as the copy before it has zeroed it.
     #[default]
     Zero,
     /// It is left as it is.
@@ -35,12 +40,14 @@ pub enum Tail {
 pub struct CopyOptions {
     /// Most threads; each has its own connection or handle on both sides.
     pub workers: usize,
-    /// How blocks are hashed.
+    /// How blocks are hashed; an update hashes as the copy before it.
     pub digest: DigestKind,
     /// What happens beyond the source's end.
     pub tail: Tail,
     /// Cap on bytes read per second; keep a clone to change it meanwhile.
     pub rate: RateLimit,
+    /// How often each worker makes what it has done durable and known to the journal, where there is one.
+    pub checkpoints: Checkpoints,
 }
 
 impl Default for CopyOptions {
@@ -50,26 +57,32 @@ impl Default for CopyOptions {
             digest: DigestKind::default(),
             tail: Tail::default(),
             rate: RateLimit::default(),
+            checkpoints: Checkpoints::default(),
         }
     }
 }
 
-/// One worker's handles.
-struct Lane {
-    reader: Box<dyn ReadWorker>,
-    writer: Box<dyn WriteWorker>,
+/// A copy that is about to be made: of all of the source to the start of the target, unless it is told otherwise.
+#[derive(Clone)]
+pub struct Copy<'a> {
+    source: &'a dyn BlockRead,
+    target: &'a dyn BlockWrite,
+    options: &'a CopyOptions,
+    about: About<'a>,
+    memory: Option<(&'a Journal, &'a Durable)>,
 }
 
-/// What all workers share.
-struct Job<'a> {
-    target: &'a dyn BlockWrite,
-    hasher: BlockHasher,
-    zeroes: ZeroList,
-    progress: &'a Progress,
+#[derive(Clone, Copy)]
+enum About<'a> {
+    Everything,
+    Changed(&'a DiskDigest, &'a [Range<u64>]),
+    Differing(&'a DiskDigest),
 }
 
 /// Copies all of `source` to the start of `target` and flushes it before it reports success.
-/// A source larger than the target is refused before the first write.
+///
+/// # Errors
+/// As [`Copy::run`].
 pub fn copy(
     source: &dyn BlockRead,
     target: &dyn BlockWrite,
@@ -77,233 +90,241 @@ pub fn copy(
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<CopyReport, TransferError> {
-    let started = Instant::now();
-    let mut flush = FlushState::NotFlushed;
-    let outcome = copy_all(source, target, options, progress, cancel, &mut flush);
-    match outcome {
-        Err(error) if error.is_interruption() && cancel.is_cancelled() => {
-            let interrupted = Interrupted {
-                totals: progress.totals(),
-                flush,
-                elapsed: started.elapsed(),
-            };
-            Err(TransferError::Cancelled(Box::new(interrupted)))
+    Copy::new(source, target, options).run(progress, cancel)
+}
+
+impl<'a> Copy<'a> {
+    /// A copy of everything, without a journal.
+    #[must_use]
+    pub fn new(source: &'a dyn BlockRead, target: &'a dyn BlockWrite, options: &'a CopyOptions) -> Self {
+        Self {
+            source,
+            target,
+            options,
+            about: About::Everything,
+            memory: None,
         }
-        Ok(mut report) => {
-            report.elapsed = started.elapsed();
-            Ok(report)
+    }
+
+    /// Only what has changed, by somebody who keeps track, since the target was equal to a source of digest `base`: in any
+    /// order, in bytes; what overlaps is copied once. Blocks of 1 MiB that a change touches are read whole, so that the digest
+    /// stays that of the whole disk; only what changed is written.
+    #[must_use]
+    pub fn changed(mut self, base: &'a DiskDigest, changes: &'a [Range<u64>]) -> Self {
+        self.about = About::Changed(base, changes);
+        self
+    }
+
+    /// Only the blocks of 1 MiB whose digest is not that of `base`, to which the target was equal. All data of the source is
+    /// read, nothing but the difference is written.
+    #[must_use]
+    pub fn differing(mut self, base: &'a DiskDigest) -> Self {
+        self.about = About::Differing(base);
+        self
+    }
+
+    /// What the journal says to be there is neither read nor written again, and what becomes durable is told to it: at every
+    /// checkpoint, at the end, and where the copy fails or is cancelled. It stays until somebody removes it.
+    ///
+    /// Of what was there before, the journal's digest is believed. Give the target [`InitialContent::Unknown`] unless nothing
+    /// but copies with this journal has written to it.
+    #[must_use]
+    pub fn remembered(mut self, journal: &'a Journal, durable: &'a Durable) -> Self {
+        self.memory = Some((journal, durable));
+        self
+    }
+
+    /// Copies, and flushes before it reports success.
+    ///
+    /// # Errors
+    /// A source larger than the target, or of another size than the copy before, is refused before the first write. For the
+    /// others see [`TransferError`].
+    pub fn run(&self, progress: &Progress, cancel: &Cancel) -> Result<CopyReport, TransferError> {
+        let started = Instant::now();
+        let mut flush = FlushState::NotFlushed;
+        match self.work(progress, cancel, &mut flush) {
+            Err(error) if error.is_interruption() && cancel.is_cancelled() => {
+                let interrupted = Interrupted {
+                    totals: progress.totals(),
+                    flush,
+                    elapsed: started.elapsed(),
+                };
+                Err(TransferError::Cancelled(Box::new(interrupted)))
+            }
+            Ok(mut report) => {
+                report.elapsed = started.elapsed();
+                Ok(report)
+            }
+            failed => failed,
         }
-        failed => failed,
     }
-}
 
-fn copy_all(
-    source: &dyn BlockRead,
-    target: &dyn BlockWrite,
-    options: &CopyOptions,
-    progress: &Progress,
-    cancel: &Cancel,
-    flushed: &mut FlushState,
-) -> Result<CopyReport, TransferError> {
-    let (source_size, target_size) = (source.size(), target.size());
-    if source_size > target_size {
-        return Err(TransferError::TargetTooSmall {
-            source_size,
-            target_size,
-        });
-    }
-    progress.begin(Phase::Mapping, source_size);
-    let stop = cancel.child();
-    let mut lanes = open_lanes(source, target, options, &stop)?;
-    let (workers, depth) = (lanes.len(), lanes[0].reader.depth().max(1));
-
-    let plan = Plan {
-        progress,
-        limit: source_size,
-        disk_size: source_size,
-        alignment: source.alignment().max(target.alignment()).max(SMALLEST_GRANULE),
-        extents: Extents::Ask,
-        zero_ranges: match target.initial_content() {
-            InitialContent::Zero => ZeroRanges::Skip,
-            InitialContent::Unknown => ZeroRanges::HandOut,
-        },
-        known: parking_lot::Mutex::default(),
-    };
-    plan.look_ahead(lanes[0].reader.as_mut(), &stop)?;
-
-    progress.enter(Phase::Copying);
-    let hasher = BlockHasher::new(options.digest, source_size);
-    let job = Job {
-        target,
-        hasher,
-        zeroes: ZeroList::default(),
-        progress,
-    };
-    let supply = Supply {
-        plan: &plan,
-        rate: &options.rate,
-        stop: &stop,
-    };
-    let outcome = crew::run("copy", lanes, &stop, |lane| job.work(lane, &supply, cancel));
-    lanes = outcome.lanes;
-    let moved = match outcome.failure {
-        Some(failure) => Err(failure),
-        None => job.zero_rest(lanes[0].writer.as_mut(), source_size, options.tail, cancel),
-    };
-    if let Err(failure) = moved {
-        if failure.is_interruption() && flush(&mut lanes).is_ok() {
-            *flushed = FlushState::Flushed;
-        }
-        return Err(failure);
-    }
-    progress.enter(Phase::Flushing);
-    flush(&mut lanes)?;
-    progress.enter(Phase::Finished);
-    Ok(CopyReport {
-        source_size,
-        target_size,
-        totals: progress.totals(),
-        digest: job.hasher.finish(outcome.results.into_iter().flatten()),
-        durability: target.durability(),
-        extent_knowledge: source.extent_knowledge(),
-        workers,
-        buffer_bytes: (workers * buffers_of(depth)) as u64 * BLOCK_SIZE,
-        elapsed: std::time::Duration::ZERO,
-    })
-}
-
-fn open_lanes(
-    source: &dyn BlockRead,
-    target: &dyn BlockWrite,
-    options: &CopyOptions,
-    stop: &Cancel,
-) -> Result<Vec<Lane>, TransferError> {
-    let count = options
-        .workers
-        .min(source.max_workers())
-        .min(target.max_workers())
-        .max(1);
-    let failed = |side| move |source| TransferError::Open { side, source };
-    crew::open(count, || {
-        let reader = source.open_worker(stop).map_err(failed("source"))?;
-        let writer = target.open_worker(stop).map_err(failed("target"))?;
-        Ok(Lane { reader, writer })
-    })
-}
-
-/// Every handle flushes: without a multi-connection promise, a flush covers its own connection only.
-fn flush(lanes: &mut [Lane]) -> Result<(), TransferError> {
-    for lane in lanes {
-        lane.writer
-            .flush()
-            .map_err(|source| TransferError::Flush { source })?;
-    }
-    Ok(())
-}
-
-impl Job<'_> {
-    /// One worker's whole life. Its result: digests of the blocks that hold anything but zeroes.
     fn work(
         &self,
-        lane: &mut Lane,
-        supply: &Supply<'_>,
+        progress: &Progress,
         cancel: &Cancel,
-    ) -> Result<Vec<(u64, BlockDigest)>, TransferError> {
-        let Lane { reader, writer } = lane;
-        let mut digests = Vec::new();
-        let done = crew::drive(reader.as_mut(), supply, |step| match step {
-            Step::Zero(range) => self.zero(writer.as_mut(), range),
-            Step::Block(block, buffer) => {
-                digests.extend(self.put(writer.as_mut(), &block, buffer)?);
-                Ok(())
+        flushed: &mut FlushState,
+    ) -> Result<CopyReport, TransferError> {
+        let (source, target) = (self.source, self.target);
+        let source_size = source.size();
+        let alignment = source.alignment().max(target.alignment()).max(SMALLEST_GRANULE);
+        let scope = self.scope(alignment)?;
+        let nothing = Durable::default();
+        let durable = self.memory.map_or(&nothing, |(_, durable)| durable);
+        progress.begin(
+            Phase::Mapping,
+            scope.changes().map_or(source_size, Changes::bytes),
+        );
+        let stop = cancel.child();
+        let mut lanes = self.open_lanes(&stop)?;
+        let buffers = buffers_of(lanes[0].reader.depth().max(1), lanes[0].writer.depth());
+        let workers = lanes.len();
+        let plan = Plan {
+            progress,
+            limit: source_size,
+            disk_size: source_size,
+            alignment,
+            extents: Extents::Ask,
+            zero_ranges: self.zero_ranges(),
+            changes: scope.changes(),
+            done: durable,
+            known: parking_lot::Mutex::default(),
+        };
+        plan.look_ahead(lanes[0].reader.as_mut(), &stop)?;
+
+        progress.enter(Phase::Copying);
+        let kind = scope.base().map_or(self.options.digest, |base| base.root().kind);
+        let job = Job {
+            target,
+            scope: &scope,
+            hasher: BlockHasher::new(kind, source_size),
+            zeroes: ZeroList::default(),
+            durable,
+            progress,
+        };
+        let supply = Supply {
+            plan: &plan,
+            rate: &self.options.rate,
+            stop: &stop,
+        };
+        let outcome = crew::run("copy", lanes, &stop, |lane| job.work(lane, &supply, cancel));
+        lanes = outcome.lanes;
+        let digests: Digests = outcome.results.into_iter().flatten().collect();
+        let digest = job.digest(digests);
+        let moved = match outcome.failure {
+            Some(failure) => Err(failure),
+            None => job.zero_rest(&mut lanes[0], self.rest(&digest), cancel),
+        };
+        if let Err(failure) = moved {
+            let wanted = failure.is_interruption() || self.memory.is_some();
+            if wanted && flush_each(&mut lanes).is_ok() {
+                *flushed = FlushState::Flushed;
             }
-        });
-        // After a cancel, what was sent is still waited for, so that a flush can cover it.
-        if done.is_ok() || cancel.is_cancelled() {
-            writer
-                .drain()
-                .map_err(|source| TransferError::write((0, supply.plan.limit), source))?;
+            return Err(failure);
         }
-        done.map(|()| digests)
+        progress.enter(Phase::Flushing);
+        flush_each(&mut lanes)?;
+        progress.enter(Phase::Finished);
+        Ok(CopyReport {
+            source_size,
+            target_size: target.size(),
+            totals: progress.totals(),
+            digest,
+            durability: target.durability(),
+            extent_knowledge: source.extent_knowledge(),
+            workers,
+            buffer_bytes: (workers * buffers) as u64 * BLOCK_SIZE,
+            elapsed: Duration::ZERO,
+        })
     }
 
-    /// Writes one block's data; its zeroes join those of other blocks.
-    fn put(
-        &self,
-        writer: &mut dyn WriteWorker,
-        block: &BlockTask,
-        buffer: Buffer,
-    ) -> Result<Option<(u64, BlockDigest)>, TransferError> {
-        let runs: Vec<Run> = block
-            .parts
-            .iter()
-            .flat_map(|part| zeroes::runs(&buffer[..block.length], part.clone()))
-            .collect();
-        let holds_data = runs.iter().any(|run| matches!(run, Run::Data(_)));
-        let digest = holds_data.then(|| (block.index, self.hasher.block(&buffer[..block.length])));
-        let bytes = buffer.share(0..block.length);
-        let mut written = 0;
-        for run in runs {
-            match run {
-                Run::Data(range) => {
-                    let (offset, length) = (block.offset() + range.start as u64, range.len() as u64);
-                    writer
-                        .write(offset, bytes.with_range(range))
-                        .map_err(|source| TransferError::write((offset, length), source))?;
-                    written += length;
-                }
-                Run::Zero(_) if self.target.initial_content() == InitialContent::Zero => {}
-                Run::Zero(range) => {
-                    let range = block.offset() + range.start as u64..block.offset() + range.end as u64;
-                    for ripe in self.zeroes.add(range) {
-                        self.zero(writer, ripe)?;
-                    }
-                }
-            }
+    fn scope(&self, granule: u64) -> Result<Scope<'a>, TransferError> {
+        let (source_size, target_size) = (self.source.size(), self.target.size());
+        if source_size > target_size {
+            return Err(TransferError::TargetTooSmall {
+                source_size,
+                target_size,
+            });
         }
-        self.progress.moved(block.data_bytes(), written);
-        Ok(digest)
+        let scope = match self.about {
+            About::Everything => Scope::Everything,
+            About::Changed(base, changes) => {
+                Scope::Changed(base, Changes::new(changes, granule, source_size))
+            }
+            About::Differing(base) => Scope::Differing(base),
+        };
+        match scope.base().map(|base| base.root().size) {
+            Some(expected) if expected != source_size => Err(TransferError::Resized {
+                expected,
+                found: source_size,
+            }),
+            _ => Ok(scope),
+        }
     }
 
-    fn zero(&self, writer: &mut dyn WriteWorker, range: std::ops::Range<u64>) -> Result<(), TransferError> {
-        let length = range.end - range.start;
-        writer
-            .write_zeroes(range.clone())
-            .map_err(|source| TransferError::zero((range.start, length), source))?;
-        self.progress.zeroed(length);
-        Ok(())
+    fn zero_ranges(&self) -> ZeroRanges {
+        match (self.about, self.target.initial_content()) {
+            // Whether a block of zeroes differs is seen at the end.
+            (About::Differing(_), _) => ZeroRanges::OnlyOwed,
+            (About::Everything, InitialContent::Zero) => ZeroRanges::Skip,
+            (About::Changed(..), _) | (About::Everything, InitialContent::Unknown) => ZeroRanges::HandOut,
+        }
     }
 
-    /// What waited to be joined, then the target's tail; alone, because the tail shares a granule with the last block.
-    fn zero_rest(
-        &self,
-        writer: &mut dyn WriteWorker,
-        source_size: u64,
-        tail: Tail,
-        cancel: &Cancel,
-    ) -> Result<(), TransferError> {
-        let mut ranges = self.zeroes.take();
-        if tail == Tail::Zero && self.target.initial_content() == InitialContent::Unknown {
-            let end = self.target.size();
-            let mut at = source_size;
-            while at < end {
-                let stop = end.min((at + TAIL_PIECE) / TAIL_PIECE * TAIL_PIECE);
-                ranges.push(at..stop);
-                at = stop;
+    /// What is to be zeroed when all data is written: beyond the source, and blocks that came to be zero.
+    fn rest(&self, digest: &DiskDigest) -> Vec<Range<u64>> {
+        match self.about {
+            About::Changed(..) => Vec::new(),
+            About::Differing(base) => {
+                let size = self.source.size();
+                let blocks = (0..).zip(base.blocks().iter().zip(digest.blocks()));
+                let zero = BlockHasher::new(digest.root().kind, size);
+                let became_zero =
+                    blocks.filter(|(index, (before, now))| before != now && **now == zero.zero(*index));
+                let places =
+                    became_zero.map(|(index, _)| index * BLOCK_SIZE..size.min((index + 1) * BLOCK_SIZE));
+                crate::block::extent::normalize(places.collect())
+            }
+            About::Everything if self.options.tail == Tail::Leave => Vec::new(),
+            About::Everything if self.target.initial_content() == InitialContent::Zero => Vec::new(),
+            About::Everything => {
+                let (mut at, end) = (self.source.size(), self.target.size());
+                let piece = || {
+                    let start = at;
+                    at = end.min((at + TAIL_PIECE) / TAIL_PIECE * TAIL_PIECE);
+                    (start < end).then_some(start..at)
+                };
+                std::iter::from_fn(piece).collect()
             }
         }
-        for range in ranges {
-            if cancel.is_cancelled() {
-                let length = range.end - range.start;
-                return Err(TransferError::zero(
-                    (range.start, length),
-                    crate::block::BlockError::Interrupted,
-                ));
-            }
-            self.zero(writer, range)?;
-        }
-        writer
-            .drain()
-            .map_err(|source| TransferError::zero((source_size, 0), source))
     }
+
+    fn open_lanes(&self, stop: &Cancel) -> Result<Vec<Lane<'a>>, TransferError> {
+        let count = self.options.workers;
+        let count = count
+            .min(self.source.max_workers())
+            .min(self.target.max_workers());
+        let failed = |side| move |source| TransferError::Open { side, source };
+        crew::open(count.max(1), || {
+            let reader = self.source.open_worker(stop).map_err(failed("source"))?;
+            let writer = self.target.open_worker(stop).map_err(failed("target"))?;
+            let journal = self.memory.map(|(journal, _)| journal);
+            Ok(Lane {
+                reader,
+                writer,
+                ledger: Ledger::new(journal, self.options.checkpoints),
+            })
+        })
+    }
+}
+
+/// Every handle flushes: without a multi-connection promise, a flush covers its own connection only. The first failure is
+/// told; the others flush nevertheless, and their journal is written.
+fn flush_each(lanes: &mut [Lane<'_>]) -> Result<(), TransferError> {
+    let mut outcome = Ok(());
+    for lane in lanes {
+        let flushed = lane.ledger.checkpoint(lane.writer.as_mut());
+        outcome = outcome.and(flushed);
+    }
+    outcome
 }

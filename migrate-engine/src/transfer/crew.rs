@@ -39,9 +39,9 @@ pub(super) struct Supply<'a> {
     pub(super) stop: &'a Cancel,
 }
 
-/// Buffers of one worker.
-pub(super) fn buffers_of(depth: usize) -> usize {
-    depth + 1
+/// Buffers of one worker: those that are being read into, those that its writer keeps, and the one in hand.
+pub(super) fn buffers_of(depth: usize, kept: usize) -> usize {
+    depth + kept + 1
 }
 
 /// Opens up to `count` handles. The first must open; a server that refuses further ones gets fewer.
@@ -133,15 +133,17 @@ impl Drop for StopOnPanic<'_> {
     }
 }
 
-/// Takes tasks until there are none, keeps as many reads in flight as the reader wants, and hands over what is ready.
+/// Takes tasks until there are none, keeps as many reads in flight as the reader wants, and hands over what is ready. Whoever
+/// takes it keeps no more than `kept` buffers.
 pub(super) fn drive(
     reader: &mut dyn ReadWorker,
+    kept: usize,
     supply: &Supply<'_>,
     mut each: impl FnMut(Step) -> Result<(), TransferError>,
 ) -> Result<(), TransferError> {
     let depth = reader.depth().max(1);
     let alignment = usize::try_from(supply.plan.alignment).expect("an alignment is at most 64 KiB");
-    let pool = BufferPool::new(buffers_of(depth), BUFFER, alignment);
+    let pool = BufferPool::new(buffers_of(depth, kept), BUFFER, alignment);
     let mut in_flight: Vec<BlockTask> = Vec::with_capacity(depth);
     loop {
         while in_flight.len() < depth {
@@ -149,9 +151,7 @@ pub(super) fn drive(
             match task {
                 Task::Zero(range) => each(Step::Zero(range))?,
                 Task::Block(block) => {
-                    let buffer = pool
-                        .take()
-                        .expect("one buffer more than the depth, and the writer keeps none");
+                    let buffer = pool.take().expect("one buffer more than are read into and kept");
                     supply.submit(reader, &block, buffer)?;
                     in_flight.push(block);
                 }

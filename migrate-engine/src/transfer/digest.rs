@@ -87,6 +87,15 @@ impl BlockHasher {
         hash_block(self.kind, bytes)
     }
 
+    /// The digest of a block of zeroes in this place.
+    pub(super) fn zero(&self, index: u64) -> BlockDigest {
+        if index == self.size / BLOCK_SIZE {
+            self.last_zero
+        } else {
+            self.zero
+        }
+    }
+
     /// The digest of the disk; blocks that are not in `parts` are zeroes.
     pub(super) fn finish(&self, parts: impl IntoIterator<Item = (u64, BlockDigest)>) -> DiskDigest {
         let count = self.size.div_ceil(BLOCK_SIZE);
@@ -95,6 +104,23 @@ impl BlockHasher {
         if let Some(last) = blocks.last_mut() {
             *last = self.last_zero;
         }
+        self.replace(blocks, parts)
+    }
+
+    /// The digest of the disk; blocks that are not in `parts` are those of `base`, which has the same size and kind.
+    pub(super) fn update(
+        &self,
+        base: &DiskDigest,
+        parts: impl IntoIterator<Item = (u64, BlockDigest)>,
+    ) -> DiskDigest {
+        self.replace(base.blocks.to_vec(), parts)
+    }
+
+    fn replace(
+        &self,
+        mut blocks: Vec<BlockDigest>,
+        parts: impl IntoIterator<Item = (u64, BlockDigest)>,
+    ) -> DiskDigest {
         for (index, digest) in parts {
             let index = usize::try_from(index).expect("an index of this disk fits");
             blocks[index] = digest;
@@ -142,6 +168,11 @@ impl DiskDigest {
     /// What identifies the content.
     pub fn root(&self) -> &RootDigest {
         &self.root
+    }
+
+    /// The digest of one block.
+    pub(super) fn block(&self, index: u64) -> Option<&BlockDigest> {
+        self.blocks.get(usize::try_from(index).ok()?)
     }
 
     /// The digest of each block, in order.

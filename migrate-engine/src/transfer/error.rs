@@ -22,6 +22,14 @@ pub enum TransferError {
         /// Size of the disk in bytes.
         found: u64,
     },
+    /// What the target was equal to had another size: it cannot be brought up to date, only copied anew.
+    #[error("the earlier copy was of {expected} bytes, the source has {found} now: copy all of it")]
+    Resized {
+        /// Size of the earlier copy in bytes.
+        expected: u64,
+        /// Size of the source in bytes.
+        found: u64,
+    },
     /// A worker could not open its handle.
     #[error("open the {side}")]
     Open {

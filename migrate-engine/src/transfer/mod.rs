@@ -1,23 +1,29 @@
 //! Moving a disk: copy with a digest in the same pass, verification by reading back, live progress.
 //!
 //! Both run on operating system threads and block their caller until they are done; call them from a thread of
-//! your own. Memory: `workers x (depth + 1)` buffers of 1 MiB (36 MiB with the defaults; 8 MiB for a local
-//! source), at most 5 MiB of extents, and 40 bytes of digest per MiB of data (32 per MiB of disk once finished).
+//! your own. Memory: `workers x (depth + 1 + what the writer keeps)` buffers of 1 MiB (52 MiB from NBD to a
+//! device with the defaults), at most 5 MiB of extents, and 40 bytes of digest per MiB of data (32 per MiB of disk once finished).
 
 mod copy;
 mod crew;
 mod digest;
 mod error;
+mod journal;
+mod ledger;
 mod plan;
 mod progress;
 mod rate;
 mod report;
+mod scope;
 mod verify;
+mod work;
 mod zeroes;
 
-pub use copy::{CopyOptions, Tail, copy};
+pub use copy::{Copy, CopyOptions, Tail, copy};
 pub use digest::{BLOCK_SIZE, BlockDigest, DigestKind, DiskDigest, ParseDigestError, RootDigest};
 pub use error::TransferError;
+pub use journal::{Binding, Durable, Journal, JournalError};
+pub use ledger::Checkpoints;
 pub use progress::{Phase, Progress, Snapshot};
 pub use rate::RateLimit;
 pub use report::{CopyReport, CopyTotals, FlushState, Interrupted, Mismatch, VerifyReport};

@@ -11,7 +11,9 @@ use parking_lot::Mutex;
 
 use super::digest::BLOCK_SIZE;
 use super::error::TransferError;
+use super::journal::Durable;
 use super::progress::Progress;
+use super::scope::{Changes, clip};
 use crate::block::extent::{self, ExtentKind};
 use crate::block::{BlockError, Cancel, Extent, ReadWorker};
 
@@ -35,6 +37,8 @@ pub(super) enum Extents {
 pub(super) enum ZeroRanges {
     HandOut,
     Skip,
+    /// Only those that an earlier run has left to be done.
+    OnlyOwed,
 }
 
 /// One thing to do.
@@ -64,6 +68,10 @@ pub(super) struct Plan<'a> {
     pub(super) alignment: u64,
     pub(super) extents: Extents,
     pub(super) zero_ranges: ZeroRanges,
+    /// What is to be looked at, where that is not everything.
+    pub(super) changes: Option<&'a Changes>,
+    /// What an earlier run has done.
+    pub(super) done: &'a Durable,
     pub(super) known: Mutex<Known>,
 }
 
@@ -138,8 +146,17 @@ impl Plan<'_> {
         at.next_multiple_of(self.alignment).min(self.disk_size)
     }
 
+    /// Learns the next window's extents, or that there is none.
     fn map_window(&self, known: &mut Known, reader: &mut dyn ReadWorker) -> Result<(), TransferError> {
-        let window = known.mapped_to..self.limit.min(known.mapped_to + WINDOW);
+        let start = match self.changes {
+            None => known.mapped_to,
+            Some(changes) => changes.next(known.mapped_to).unwrap_or(self.limit),
+        };
+        let window = start..self.limit.min(start + WINDOW);
+        known.mapped_to = window.end;
+        if window.is_empty() {
+            return Ok(());
+        }
         let asked = window.start..self.round_up(window.end);
         let failed = |source| TransferError::Extents {
             offset: window.start,
@@ -151,20 +168,25 @@ impl Plan<'_> {
         };
         extent::check_coverage(&found, &asked).map_err(|error| failed(BlockError::BadExtents(error)))?;
         let extents = extent::intersect(&extent::align_towards_data(&found, self.alignment), &window);
-        self.progress.mapped(
-            extent::total(&extents, ExtentKind::Data),
-            extent::total(&extents, ExtentKind::Zero),
-        );
+        let extents = match self.zero_ranges {
+            ZeroRanges::HandOut | ZeroRanges::Skip => extents,
+            ZeroRanges::OnlyOwed => of_kind(extents, ExtentKind::Data),
+        };
+        let (extents, saved) = self.done.outstanding(extents, &window);
+        let (extents, length) = match self.changes {
+            None => (extents, window.end - window.start),
+            Some(changes) => narrowed(extents, changes, &window),
+        };
+        let [data, zero] = [ExtentKind::Data, ExtentKind::Zero].map(|kind| extent::total(&extents, kind));
+        self.progress.mapped(data, zero);
+        self.progress.resumed(saved, length - data - zero);
         for extent in extents {
             match extent.kind {
                 ExtentKind::Data => push_joined(&mut known.data, extent.range()),
-                ExtentKind::Zero if self.zero_ranges == ZeroRanges::HandOut => {
-                    push_joined(&mut known.zeroes, extent.range());
-                }
-                ExtentKind::Zero => {}
+                ExtentKind::Zero if self.zero_ranges == ZeroRanges::Skip => {}
+                ExtentKind::Zero => push_joined(&mut known.zeroes, extent.range()),
             }
         }
-        known.mapped_to = window.end;
         Ok(())
     }
 
@@ -202,6 +224,28 @@ impl Known {
         }
         Some(piece)
     }
+}
+
+fn of_kind(mut extents: Vec<Extent>, kind: ExtentKind) -> Vec<Extent> {
+    extents.retain(|extent| extent.kind == kind);
+    extents
+}
+
+/// Of the extents of a window what an update is about: data of whole blocks, so that they can be hashed, and zeroes where
+/// something changed; with the length of those blocks.
+fn narrowed(extents: Vec<Extent>, changes: &Changes, window: &Range<u64>) -> (Vec<Extent>, u64) {
+    let touched = clip(changes.touched(), window);
+    let length = touched.iter().map(|range| range.end - range.start).sum();
+    let only = |extents: Vec<Extent>, ranges: &[Range<u64>]| {
+        extent::subtract(&extents, &extent::gaps(ranges, window))
+    };
+    let (data, zeroes): (Vec<_>, Vec<_>) = extents
+        .into_iter()
+        .partition(|extent| extent.kind == ExtentKind::Data);
+    let mut left = only(data, &touched);
+    left.extend(only(zeroes, &clip(changes.ranges(), window)));
+    left.sort_unstable_by_key(|extent| extent.offset);
+    (left, length)
 }
 
 fn push_joined(queue: &mut VecDeque<Range<u64>>, range: Range<u64>) {

@@ -23,6 +23,8 @@ impl ReadWorker for Map {
     }
 }
 
+static NOTHING: std::sync::LazyLock<Durable> = std::sync::LazyLock::new(Durable::default);
+
 fn plan(progress: &Progress, size: u64, alignment: u64) -> Plan<'_> {
     Plan {
         progress,
@@ -31,6 +33,8 @@ fn plan(progress: &Progress, size: u64, alignment: u64) -> Plan<'_> {
         alignment,
         extents: Extents::Ask,
         zero_ranges: ZeroRanges::HandOut,
+        changes: None,
+        done: &NOTHING,
         known: Mutex::default(),
     }
 }

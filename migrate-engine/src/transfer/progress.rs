@@ -40,6 +40,7 @@ pub struct Progress {
     data_done: AtomicU64,
     written: AtomicU64,
     skipped: AtomicU64,
+    resumed: AtomicU64,
     found_zero: AtomicU64,
     zeroed: AtomicU64,
     meter: Mutex<Meter>,
@@ -60,6 +61,8 @@ pub struct Snapshot {
     pub bytes_written: u64,
     /// Zeroes that the source announced and nobody had to read.
     pub zero_skipped: u64,
+    /// Data that an earlier, interrupted run has moved; it does not count as data that has to move.
+    pub data_resumed: u64,
     /// Zeroes that were read to be known.
     pub zero_found: u64,
     /// Made zero on the target.
@@ -123,6 +126,7 @@ impl Progress {
             data_done,
             bytes_written: self.written.load(Relaxed),
             zero_skipped: self.skipped.load(Relaxed),
+            data_resumed: self.resumed.load(Relaxed),
             zero_found: self.found_zero.load(Relaxed),
             bytes_zeroed: self.zeroed.load(Relaxed),
             rate,
@@ -149,6 +153,7 @@ impl Progress {
             &self.data_done,
             &self.written,
             &self.skipped,
+            &self.resumed,
             &self.found_zero,
             &self.zeroed,
         ] {
@@ -173,10 +178,16 @@ impl Progress {
         self.mapped.fetch_add(data + zero, Relaxed);
     }
 
+    /// Nothing has to be done about `bytes` more, of which `data` hold data that an earlier run has moved.
+    pub(super) fn resumed(&self, data: u64, bytes: u64) {
+        self.resumed.fetch_add(data, Relaxed);
+        self.mapped.fetch_add(bytes, Relaxed);
+    }
+
     /// A block's bytes are where they belong.
-    pub(super) fn moved(&self, read: u64, written: u64) {
+    pub(super) fn moved(&self, read: u64, written: u64, found_zero: u64) {
         self.written.fetch_add(written, Relaxed);
-        self.found_zero.fetch_add(read - written, Relaxed);
+        self.found_zero.fetch_add(found_zero, Relaxed);
         self.data_done.fetch_add(read, Relaxed);
     }
 
@@ -191,6 +202,7 @@ impl Progress {
             bytes_skipped: self.skipped.load(Relaxed),
             bytes_found_zero: self.found_zero.load(Relaxed),
             bytes_zeroed: self.zeroed.load(Relaxed),
+            bytes_resumed: self.resumed.load(Relaxed),
         }
     }
 }
@@ -206,7 +218,7 @@ mod tests {
         let start = Instant::now();
         assert_eq!(progress.snapshot_at(start).data_bytes, 1000 << 20);
         progress.mapped(100 << 20, 900 << 20);
-        progress.moved(10 << 20, 10 << 20);
+        progress.moved(10 << 20, 10 << 20, 0);
         let snapshot = progress.snapshot_at(start + Duration::from_secs(1));
         assert_eq!(snapshot.data_bytes, 100 << 20);
         let eta = snapshot.eta.unwrap();

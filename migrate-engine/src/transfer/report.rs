@@ -15,10 +15,12 @@ pub struct CopyTotals {
     pub bytes_written: u64,
     /// Not read, because the source said they are zero.
     pub bytes_skipped: u64,
-    /// Read, and found to be zero.
+    /// Read, and found to be zero. What was read and is neither this nor written had not changed.
     pub bytes_found_zero: u64,
     /// Made zero on the target, its tail included.
     pub bytes_zeroed: u64,
+    /// Moved by an earlier run that was interrupted; counted nowhere else.
+    pub bytes_resumed: u64,
 }
 
 /// A finished copy.
@@ -30,7 +32,7 @@ pub struct CopyReport {
     pub target_size: u64,
     /// What was moved.
     pub totals: CopyTotals,
-    /// Content of the source as it was read.
+    /// Content of the source: as it was read, and where it was not read, as an earlier copy read it.
     pub digest: DiskDigest,
     /// What the final flush was worth.
     pub durability: Durability,

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::crew::{self, Step, Supply};
 use super::digest::{BLOCK_SIZE, BlockHasher, DiskDigest, RootDigest};
 use super::error::TransferError;
+use super::journal::Durable;
 use super::plan::{Extents, Plan, ZeroRanges};
 use super::progress::{Phase, Progress};
 use super::rate::RateLimit;
@@ -113,6 +114,8 @@ fn read_back(
             Coverage::TrustZeroExtents => Extents::Ask,
         },
         zero_ranges: ZeroRanges::Skip,
+        changes: None,
+        done: &Durable::default(),
         known: parking_lot::Mutex::default(),
     };
     let mut readers = crew::open(options.workers.min(disk.max_workers()).max(1), || {
@@ -130,10 +133,10 @@ fn read_back(
     };
     let outcome = crew::run("verify", readers, &stop, |reader| {
         let mut digests = Vec::new();
-        crew::drive(reader.as_mut(), &supply, |step| {
+        crew::drive(reader.as_mut(), 0, &supply, |step| {
             if let Step::Block(block, buffer) = step {
                 digests.push((block.index, hasher.block(&buffer[..block.length])));
-                progress.moved(block.data_bytes(), 0);
+                progress.moved(block.data_bytes(), 0, 0);
             }
             Ok(())
         })?;

@@ -73,6 +73,17 @@ proptest! {
     }
 
     #[test]
+    fn normalized_ranges_cover_the_same_bytes_in_order(ranges in prop::collection::vec((0u64..400, 0u64..60), 0..12)) {
+        let ranges: Vec<_> = ranges.into_iter().map(|(start, length)| start..start + length).collect();
+        let covers = |ranges: &[Range<u64>], at: u64| ranges.iter().any(|range| range.contains(&at));
+        let joined = normalize(ranges.clone());
+        prop_assert!((0..500).all(|at| covers(&joined, at) == covers(&ranges, at)));
+        prop_assert!(joined.windows(2).all(|pair| pair[0].end < pair[1].start));
+        let gaps = gaps(&joined, &(20..450));
+        prop_assert!((0..500).all(|at| covers(&gaps, at) == ((20..450).contains(&at) && !covers(&ranges, at))));
+    }
+
+    #[test]
     fn aligning_never_loses_data(extents in tiling(), power in 0u32..6) {
         let alignment = 1u64 << power;
         let aligned = align_towards_data(&extents, alignment);

@@ -9,6 +9,7 @@
 
 mod kernel;
 mod read;
+mod ring;
 mod write;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

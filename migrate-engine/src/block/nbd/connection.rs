@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::{Cancel, Extent, ReadRequest};
 use super::NbdOptions;
 use super::error::NbdError;
-use super::handshake::{self, Terms};
+use super::handshake::{self, StatusOf, Terms};
 use super::socket::Socket;
 use super::uri::NbdUri;
 use super::wire::{self, Command};
@@ -59,10 +59,24 @@ pub(super) struct PartialRead {
 
 impl Connection {
     /// Connects and negotiates; `cancel` ends waits, here and later, until another flag is set.
-    pub(super) fn open(uri: &NbdUri, options: &NbdOptions, cancel: &Cancel) -> Result<Self, NbdError> {
+    pub(super) fn open(
+        uri: &NbdUri,
+        options: &NbdOptions,
+        status: StatusOf<'_>,
+        cancel: &Cancel,
+    ) -> Result<Self, NbdError> {
         let mut socket = Socket::connect(&uri.endpoint, options.connect_timeout)?;
         socket.set_cancel(cancel.clone(), Duration::ZERO);
-        let terms = handshake::negotiate(&mut socket, &uri.export, options.connect_timeout)?;
+        handshake::greet(
+            &mut socket,
+            &uri.export,
+            uri.tls.is_some(),
+            options.connect_timeout,
+        )?;
+        if let Some(tls) = &uri.tls {
+            super::tls::begin(&mut socket, tls, &uri.endpoint, options.connect_timeout)?;
+        }
+        let terms = handshake::negotiate(&mut socket, &uri.export, status, options.connect_timeout)?;
         socket.set_patience(options.silence_timeout);
         Ok(Self {
             stream: BufReader::with_capacity(READ_AHEAD, socket),
@@ -134,6 +148,7 @@ impl Connection {
         self.pending.insert(cookie, pending);
         let socket = self.stream.get_mut();
         let sent = socket.write_all(&header).and_then(|()| socket.write_all(payload));
+        let sent = sent.and_then(|()| socket.flush());
         let sent = sent.map_err(|error| NbdError::transport("send to", error, self.patience));
         self.note(sent)
     }
@@ -195,7 +210,8 @@ impl Drop for Connection {
             self.set_cancel(&Cancel::new(), Duration::ZERO);
             self.set_patience(Duration::from_secs(1));
             let goodbye = wire::request(Command::Disconnect, 0, 0, 0, 0);
-            if let Err(error) = self.stream.get_mut().write_all(&goodbye) {
+            let socket = self.stream.get_mut();
+            if let Err(error) = socket.write_all(&goodbye).and_then(|()| socket.flush()) {
                 tracing::debug!(%error, "could not say goodbye to the NBD server");
             }
         }

@@ -1,6 +1,7 @@
 //! What can go wrong between us and an NBD server.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::socket::WaitEnded;
@@ -53,11 +54,36 @@ pub enum NbdError {
         /// What it lacks.
         what: &'static str,
     },
-    /// The server insists on TLS, which is not supported yet.
-    #[error("the server requires TLS for export {export:?}, which is not supported yet")]
+    /// The server insists on TLS.
+    #[error("the server requires TLS for export {export:?}: write nbds:// or nbds+unix://")]
     TlsRequired {
         /// The export that was asked for.
         export: String,
+    },
+    /// The server offers no TLS, and the address wants it.
+    #[error("the server refuses TLS with {code}: {message}; nothing was sent without it")]
+    TlsRefused {
+        /// The protocol's name of the refusal, or its number.
+        code: String,
+        /// What the server said, cleaned of control characters.
+        message: String,
+    },
+    /// No encrypted connection came about: certificates that do not fit, most of the time.
+    #[error("no TLS connection to {endpoint} came about")]
+    Tls {
+        /// The server.
+        endpoint: String,
+        /// What the TLS library or the transport says.
+        #[source]
+        source: io::Error,
+    },
+    /// Certificates or keys of ours cannot be used.
+    #[error("cannot use {} for TLS: {why}", path.display())]
+    Certificates {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// The server has no such export.
     #[error("the server has no export {export:?}")]
@@ -84,6 +110,16 @@ pub enum NbdError {
         before: u64,
         /// Size now, in bytes.
         after: u64,
+    },
+    /// The export has no dirty bitmap of that name.
+    #[error(
+        "export {export:?} offers no dirty bitmap {bitmap:?}: what has changed is not known, copy all of it or compare"
+    )]
+    NoBitmap {
+        /// The export.
+        export: String,
+        /// The bitmap that was asked for.
+        bitmap: String,
     },
     /// The server failed a request.
     #[error("the server failed to {action} {length} bytes at offset {offset}{}", said(.message))]

@@ -1,4 +1,4 @@
-//! The negotiation: fixed newstyle, structured replies, `base:allocation`, and `GO`.
+//! The negotiation: fixed newstyle, structured replies, one metadata context, and `GO`.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -21,8 +21,32 @@ pub(super) struct Terms {
     /// Most bytes of data in one request.
     pub(super) largest_payload: u32,
     pub(super) structured_replies: bool,
-    /// The server's number for `base:allocation`, where it has it.
-    pub(super) allocation_context: Option<u32>,
+    /// The server's number for the metadata context that was asked for, where it has it.
+    pub(super) status_context: Option<u32>,
+    pub(super) status: StatusKind,
+}
+
+/// What the block status of a connection tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StatusKind {
+    /// What is zero: `base:allocation`.
+    Allocation,
+    /// What is dirty: a bitmap of qemu.
+    Dirty,
+}
+
+/// The metadata context that a connection asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StatusOf<'a> {
+    pub(super) context: &'a str,
+    pub(super) kind: StatusKind,
+}
+
+impl StatusOf<'_> {
+    pub(super) const ALLOCATION: StatusOf<'static> = StatusOf {
+        context: wire::BASE_ALLOCATION,
+        kind: StatusKind::Allocation,
+    };
 }
 
 struct OptionReply {
@@ -36,10 +60,30 @@ struct Handshake<'a, S> {
     export: &'a str,
 }
 
-/// Negotiates for `export` on a fresh connection.
+/// Takes the greeting of a fresh connection, and asks for TLS where it is to be encrypted: what follows goes through that.
+pub(super) fn greet<S: Read + Write>(
+    stream: &mut S,
+    export: &str,
+    is_encrypted: bool,
+    patience: Duration,
+) -> Result<(), NbdError> {
+    let mut handshake = Handshake {
+        stream,
+        patience,
+        export,
+    };
+    handshake.greet()?;
+    if is_encrypted {
+        handshake.ask_for_tls()?;
+    }
+    Ok(())
+}
+
+/// Negotiates for `export` on a connection that was greeted.
 pub(super) fn negotiate<S: Read + Write>(
     stream: &mut S,
     export: &str,
+    status: StatusOf<'_>,
     patience: Duration,
 ) -> Result<Terms, NbdError> {
     let mut handshake = Handshake {
@@ -47,16 +91,15 @@ pub(super) fn negotiate<S: Read + Write>(
         patience,
         export,
     };
-    handshake.greet()?;
     let structured_replies = handshake.offer_structured_replies()?;
-    let allocation_context = if structured_replies {
-        handshake.ask_for_allocation()?
+    let status_context = if structured_replies {
+        handshake.ask_for_status(status.context)?
     } else {
         None
     };
     let mut terms = handshake.go()?;
     terms.structured_replies = structured_replies;
-    terms.allocation_context = allocation_context;
+    (terms.status_context, terms.status) = (status_context, status.kind);
     Ok(terms)
 }
 
@@ -80,6 +123,20 @@ impl<S: Read + Write> Handshake<'_, S> {
         self.write(&u32::from(ours).to_be_bytes())
     }
 
+    /// A server that has no TLS is refused: nobody on the way may talk us out of it.
+    fn ask_for_tls(&mut self) -> Result<(), NbdError> {
+        self.write(&wire::option(wire::OPT_STARTTLS, &[]))?;
+        let reply = self.reply(wire::OPT_STARTTLS)?;
+        match reply.kind {
+            wire::REP_ACK => Ok(()),
+            kind if kind & wire::REP_ERROR != 0 => Err(NbdError::TlsRefused {
+                code: wire::option_error_name(kind),
+                message: printable(&reply.payload),
+            }),
+            kind => Err(unexpected(kind)),
+        }
+    }
+
     fn offer_structured_replies(&mut self) -> Result<bool, NbdError> {
         self.write(&wire::option(wire::OPT_STRUCTURED_REPLY, &[]))?;
         let reply = self.reply(wire::OPT_STRUCTURED_REPLY)?;
@@ -91,11 +148,11 @@ impl<S: Read + Write> Handshake<'_, S> {
         }
     }
 
-    fn ask_for_allocation(&mut self) -> Result<Option<u32>, NbdError> {
+    fn ask_for_status(&mut self, wanted: &str) -> Result<Option<u32>, NbdError> {
         let mut payload = Vec::new();
         wire::push_string(&mut payload, self.export);
         payload.extend_from_slice(&1u32.to_be_bytes());
-        wire::push_string(&mut payload, wire::BASE_ALLOCATION);
+        wire::push_string(&mut payload, wanted);
         self.write(&wire::option(wire::OPT_SET_META_CONTEXT, &payload))?;
         let mut context = None;
         for _ in 0..MOST_REPLIES {
@@ -103,7 +160,7 @@ impl<S: Read + Write> Handshake<'_, S> {
             match reply.kind {
                 wire::REP_ACK => return Ok(context),
                 wire::REP_META_CONTEXT => match reply.payload.split_first_chunk::<4>() {
-                    Some((id, name)) if name == wire::BASE_ALLOCATION.as_bytes() => {
+                    Some((id, name)) if name == wanted.as_bytes() => {
                         context = Some(u32::from_be_bytes(*id));
                     }
                     _ => {
@@ -195,6 +252,7 @@ impl<S: Read + Write> Handshake<'_, S> {
         let patience = self.patience;
         self.stream
             .write_all(bytes)
+            .and_then(|()| self.stream.flush())
             .map_err(|error| NbdError::transport("send to", error, patience))
     }
 }
@@ -254,7 +312,8 @@ fn terms(export: Option<(u64, Abilities)>, blocks: (u32, u32)) -> Result<Terms, 
         minimum_block: blocks.0,
         largest_payload: blocks.1,
         structured_replies: false,
-        allocation_context: None,
+        status_context: None,
+        status: StatusKind::Allocation,
     })
 }
 

@@ -1,15 +1,17 @@
 //! An NBD client: a remote disk as a reader and a writer.
 //!
-//! Speaks fixed newstyle with structured or simple replies, `base:allocation`, and pipelined requests on several
+//! Speaks fixed newstyle with structured or simple replies, `base:allocation`, qemu's dirty bitmaps, and pipelined requests on several
 //! connections where the server promises that they see each other's writes (multi-conn); one otherwise.
-//! TLS is refused with a clear error. Nothing the server says is believed before it was checked.
+//! Over TLS (certificates, `nbds://`) it never goes on unencrypted. Nothing the server says is believed before it was checked.
 
+mod changes;
 mod connection;
 mod error;
 mod handshake;
 mod read;
 mod reply;
 mod socket;
+mod tls;
 mod uri;
 mod wire;
 mod write;
@@ -25,8 +27,8 @@ use super::{
 };
 use connection::Connection;
 pub use error::NbdError;
-use handshake::Terms;
-pub use uri::{DEFAULT_PORT, NbdEndpoint, NbdUri, NbdUriError};
+use handshake::{StatusOf, Terms};
+pub use uri::{DEFAULT_PORT, NbdEndpoint, NbdTls, NbdUri, NbdUriError};
 
 /// How long a writer may still wait for acknowledgements after its cancel flag was raised.
 const WRITER_GRACE: Duration = Duration::from_secs(5);
@@ -77,7 +79,7 @@ impl Default for NbdOptions {
 impl NbdExport {
     /// Connects and negotiates; bounded by the connect timeout.
     pub fn connect(uri: NbdUri, options: NbdOptions) -> Result<Self, NbdError> {
-        let first = Connection::open(&uri, &options, &Cancel::new())?;
+        let first = Connection::open(&uri, &options, StatusOf::ALLOCATION, &Cancel::new())?;
         let terms = first.terms;
         let spare = Mutex::new(Some(first));
         Ok(Self {
@@ -119,16 +121,19 @@ impl Shared {
         if let Some(spare) = self.spare.lock().take() {
             return Ok(spare);
         }
-        let connection = Connection::open(&self.uri, &self.options, cancel)?;
-        let (before, after) = (self.terms.size, connection.terms.size);
-        if before != after {
-            return Err(NbdError::Changed {
-                export: self.uri.export.clone(),
-                before,
-                after,
-            });
+        let connection = Connection::open(&self.uri, &self.options, StatusOf::ALLOCATION, cancel)?;
+        match connection.terms.size {
+            after if after != self.terms.size => Err(self.changed(after)),
+            _ => Ok(connection),
         }
-        Ok(connection)
+    }
+
+    fn changed(&self, after: u64) -> NbdError {
+        NbdError::Changed {
+            export: self.uri.export.clone(),
+            before: self.terms.size,
+            after,
+        }
     }
 
     /// Keeps a connection that is in order and nobody else's; drops it otherwise.
@@ -155,7 +160,7 @@ impl BlockRead for NbdExport {
     }
 
     fn extent_knowledge(&self) -> ExtentKnowledge {
-        match self.shared.terms.allocation_context {
+        match self.shared.terms.status_context {
             Some(_) => ExtentKnowledge::Known,
             None => ExtentKnowledge::Hidden,
         }

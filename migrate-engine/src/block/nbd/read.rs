@@ -67,7 +67,7 @@ impl ReadWorker for NbdReader {
             range.end.saturating_sub(range.start),
             self.shared.terms.size,
         )?;
-        if self.shared.terms.allocation_context.is_none() {
+        if self.shared.terms.status_context.is_none() {
             return Ok(extent::merge([Extent::data(range)]));
         }
         let mut extents: Vec<Extent> = Vec::new();

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::super::Extent;
 use super::connection::{Connection, Pending};
 use super::error::{NbdError, printable};
+use super::handshake::StatusKind;
 use super::wire::{self, Command};
 
 /// Error chunks that one request may get before its end.
@@ -136,7 +137,7 @@ impl Connection {
                 chunk.length
             )));
         }
-        if Some(self.number32()?) != self.terms.allocation_context || pending.extents.is_some() {
+        if Some(self.number32()?) != self.terms.status_context || pending.extents.is_some() {
             return Err(NbdError::protocol(
                 "block status of a context that was not asked for",
             ));
@@ -155,11 +156,14 @@ impl Connection {
             }
             // The last one may tell of more than was asked.
             let range = at..end.min(asked);
-            let zero = state & wire::STATE_ZERO != 0;
-            extents.push(if zero {
-                Extent::zero(range)
-            } else {
+            let is_data = match self.terms.status {
+                StatusKind::Allocation => state & wire::STATE_ZERO == 0,
+                StatusKind::Dirty => state & wire::STATE_DIRTY != 0,
+            };
+            extents.push(if is_data {
                 Extent::data(range)
+            } else {
+                Extent::zero(range)
             });
             at = end;
         }

@@ -1,4 +1,4 @@
-//! A connected byte stream whose waits are bounded and can be cancelled.
+//! A connected byte stream, plain or encrypted, whose waits are bounded and can be cancelled.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use tokio_rustls::rustls::ClientConnection;
 
 use super::super::Cancel;
 use super::error::NbdError;
@@ -15,9 +16,16 @@ use super::uri::NbdEndpoint;
 /// How long one system call may block before the flags are looked at again.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// A TCP or Unix connection.
+/// A connection, encrypted from [`Socket::encrypt`] on.
 #[derive(Debug)]
 pub(super) struct Socket {
+    plain: Plain,
+    tls: Option<Box<ClientConnection>>,
+}
+
+/// A TCP or Unix connection.
+#[derive(Debug)]
+struct Plain {
     stream: Stream,
     patience: Duration,
     cancel: Cancel,
@@ -52,17 +60,39 @@ impl Socket {
             NbdEndpoint::Tcp { host, port } => Stream::Tcp(connect_tcp(host, *port, patience, endpoint)?),
             NbdEndpoint::Unix { socket } => Stream::Unix(connect_unix(socket, patience).map_err(connect)?),
         };
-        let socket = Self {
+        let plain = Plain {
             stream,
             patience,
             cancel: Cancel::new(),
             grace: Duration::ZERO,
             cancelled_since: None,
         };
-        socket.set_slices().map_err(connect)?;
-        Ok(socket)
+        plain.set_slices().map_err(connect)?;
+        Ok(Self { plain, tls: None })
     }
 
+    /// Makes the connection an encrypted one; the server must have agreed.
+    pub(super) fn encrypt(&mut self, mut tls: ClientConnection) -> io::Result<()> {
+        while tls.is_handshaking() {
+            tls.complete_io(&mut self.plain)?;
+        }
+        self.tls = Some(Box::new(tls));
+        Ok(())
+    }
+
+    /// From now on, a wait without a byte ends after this long.
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.plain.patience = patience;
+    }
+
+    /// From now on, a wait ends `grace` after `cancel` was noticed to be raised.
+    pub(super) fn set_cancel(&mut self, cancel: Cancel, grace: Duration) {
+        let plain = &mut self.plain;
+        (plain.cancel, plain.grace, plain.cancelled_since) = (cancel, grace, None);
+    }
+}
+
+impl Plain {
     fn set_slices(&self) -> io::Result<()> {
         match &self.stream {
             Stream::Tcp(stream) => {
@@ -75,16 +105,6 @@ impl Socket {
                 stream.set_write_timeout(Some(SLICE))
             }
         }
-    }
-
-    /// From now on, a wait without a byte ends after this long.
-    pub(super) fn set_patience(&mut self, patience: Duration) {
-        self.patience = patience;
-    }
-
-    /// From now on, a wait ends `grace` after `cancel` was noticed to be raised.
-    pub(super) fn set_cancel(&mut self, cancel: Cancel, grace: Duration) {
-        (self.cancel, self.grace, self.cancelled_since) = (cancel, grace, None);
     }
 
     /// Repeats a call that may time out, until it moves bytes, fails, or the wait is over.
@@ -159,6 +179,32 @@ fn connect_unix(path: &Path, patience: Duration) -> io::Result<UnixStream> {
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.plain.read(buffer),
+            Some(tls) => tokio_rustls::rustls::Stream::new(tls.as_mut(), &mut self.plain).read(buffer),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.plain.write(bytes),
+            Some(tls) => tokio_rustls::rustls::Stream::new(tls.as_mut(), &mut self.plain).write(bytes),
+        }
+    }
+
+    /// Of a plain connection nothing is held back; of an encrypted one the end of a record may be.
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            None => Ok(()),
+            Some(tls) => tokio_rustls::rustls::Stream::new(tls.as_mut(), &mut self.plain).flush(),
+        }
+    }
+}
+
+impl Read for Plain {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.wait(|stream| match stream {
             Stream::Tcp(stream) => stream.read(buffer),
             Stream::Unix(stream) => stream.read(buffer),
@@ -166,7 +212,7 @@ impl Read for Socket {
     }
 }
 
-impl Write for Socket {
+impl Write for Plain {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.wait(|stream| match stream {
             Stream::Tcp(stream) => stream.write(bytes),

@@ -1,4 +1,6 @@
-//! NBD addresses: `nbd://host[:port]/export` and `nbd+unix:///export?socket=path`.
+//! NBD addresses: `nbd://host[:port]/export` and `nbd+unix:///export?socket=path`; over TLS `nbds://` and `nbds+unix://`,
+//! with `tls-certificates=folder` and `tls-hostname=name` where the defaults will not do (source: the NBD URI specification,
+//! `doc/uri.md`, and libnbd's parameters).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,6 +20,18 @@ pub struct NbdUri {
     pub endpoint: NbdEndpoint,
     /// The export's name; empty for the server's default.
     pub export: String,
+    /// Whether, and how, the connection is encrypted. One that is to be encrypted never goes on without.
+    pub tls: Option<NbdTls>,
+}
+
+/// How a connection over TLS is made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct NbdTls {
+    /// A folder with `ca-cert.pem`, whom to trust, and where the server asks for it `client-cert.pem` and `client-key.pem`.
+    /// Without it the system's certificates are trusted.
+    pub certificates: Option<PathBuf>,
+    /// The name that the server's certificate must have: by default the host's, of a Unix socket `localhost`.
+    pub hostname: Option<String>,
 }
 
 /// How to reach a server.
@@ -41,16 +55,14 @@ pub enum NbdEndpoint {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NbdUriError {
     /// No `scheme://`, or one that is not NBD's.
-    #[error("not an NBD address: it starts neither with nbd:// nor with nbd+unix://")]
+    #[error(
+        "not an NBD address: it starts neither with nbd:// or nbds:// nor with nbd+unix:// or nbds+unix://"
+    )]
     Scheme,
-    /// `nbds://` and its kind.
-    #[error("NBD over TLS ({scheme}://) is not supported yet")]
-    TlsNotSupported {
-        /// The scheme that was given.
-        scheme: String,
-    },
-    /// A user name, which only TLS uses.
-    #[error("a user name in an NBD address needs TLS, which is not supported yet")]
+    /// A user name, which only TLS with pre-shared keys uses.
+    #[error(
+        "a user name in an NBD address is for TLS with pre-shared keys, which is not supported; use certificates"
+    )]
     UserName,
     /// No host, or one that cannot be one.
     #[error("bad host in the NBD address")]
@@ -100,32 +112,70 @@ impl FromStr for NbdUri {
             .split_once('?')
             .map_or((rest, None), |(rest, query)| (rest, Some(query)));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let socket = socket_parameter(query)?;
-        let endpoint = match scheme.as_str() {
-            "nbd" | "nbd+tcp" => tcp(authority, socket)?,
-            "nbd+unix" => unix(authority, socket)?,
-            _ if scheme.starts_with("nbds") => return Err(NbdUriError::TlsNotSupported { scheme }),
+        let mut given = parameters(query)?;
+        let socket = given.socket.take();
+        let (endpoint, is_encrypted) = match scheme.as_str() {
+            "nbd" | "nbd+tcp" => (tcp(authority, socket)?, false),
+            "nbds" | "nbds+tcp" => (tcp(authority, socket)?, true),
+            "nbd+unix" => (unix(authority, socket)?, false),
+            "nbds+unix" => (unix(authority, socket)?, true),
             _ => return Err(NbdUriError::Scheme),
         };
         Ok(Self {
             endpoint,
             export: export_name(path)?,
+            tls: given.tls(is_encrypted)?,
         })
     }
 }
 
-fn socket_parameter(query: Option<&str>) -> Result<Option<String>, NbdUriError> {
-    let mut socket = None;
+#[derive(Default)]
+struct Parameters {
+    socket: Option<String>,
+    certificates: Option<String>,
+    hostname: Option<String>,
+}
+
+fn parameters(query: Option<&str>) -> Result<Parameters, NbdUriError> {
+    let mut given = Parameters::default();
     for pair in query.unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if name != "socket" || socket.is_some() {
-            return Err(NbdUriError::Parameter {
-                name: name.chars().take(64).collect(),
-            });
+        let place = match name {
+            "socket" => &mut given.socket,
+            "tls-certificates" => &mut given.certificates,
+            "tls-hostname" => &mut given.hostname,
+            _ => return Err(unknown(name)),
+        };
+        if place.is_some() {
+            return Err(unknown(name));
         }
-        socket = Some(decode(value)?);
+        *place = Some(decode(value)?);
     }
-    Ok(socket)
+    Ok(given)
+}
+
+fn unknown(name: &str) -> NbdUriError {
+    NbdUriError::Parameter {
+        name: name.chars().take(64).collect(),
+    }
+}
+
+impl Parameters {
+    fn tls(self, is_encrypted: bool) -> Result<Option<NbdTls>, NbdUriError> {
+        let unfit = |text: &String| text.is_empty() || text.contains('\0');
+        for (name, value) in [
+            ("tls-certificates", &self.certificates),
+            ("tls-hostname", &self.hostname),
+        ] {
+            if value.as_ref().is_some_and(|value| !is_encrypted || unfit(value)) {
+                return Err(unknown(name));
+            }
+        }
+        Ok(is_encrypted.then(|| NbdTls {
+            certificates: self.certificates.map(PathBuf::from),
+            hostname: self.hostname,
+        }))
+    }
 }
 
 fn tcp(authority: &str, socket: Option<String>) -> Result<NbdEndpoint, NbdUriError> {
@@ -246,13 +296,30 @@ impl fmt::Display for NbdEndpoint {
 
 impl fmt::Display for NbdUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, export) = (
+            if self.tls.is_some() { "nbds" } else { "nbd" },
+            encode(&self.export),
+        );
+        let mut parameters = Vec::new();
         match &self.endpoint {
-            tcp @ NbdEndpoint::Tcp { .. } => write!(f, "nbd://{tcp}/{}", encode(&self.export)),
+            tcp @ NbdEndpoint::Tcp { .. } => write!(f, "{scheme}://{tcp}/{export}")?,
             NbdEndpoint::Unix { socket } => {
-                let socket = encode(&socket.to_string_lossy());
-                write!(f, "nbd+unix:///{}?socket={socket}", encode(&self.export))
+                parameters.push(("socket", socket.to_string_lossy().into_owned()));
+                write!(f, "{scheme}+unix:///{export}")?;
             }
         }
+        let NbdTls {
+            certificates,
+            hostname,
+        } = self.tls.clone().unwrap_or_default();
+        parameters
+            .extend(certificates.map(|folder| ("tls-certificates", folder.to_string_lossy().into_owned())));
+        parameters.extend(hostname.map(|name| ("tls-hostname", name)));
+        for (at, (name, value)) in parameters.iter().enumerate() {
+            let before = if at == 0 { '?' } else { '&' };
+            write!(f, "{before}{name}={}", encode(value))?;
+        }
+        Ok(())
     }
 }
 

@@ -11,6 +11,18 @@ fn tcp(host: &str, port: u16, export: &str) -> NbdUri {
             port,
         },
         export: export.into(),
+        tls: None,
+    }
+}
+
+fn over_tls(uri: NbdUri, certificates: Option<&str>, hostname: Option<&str>) -> NbdUri {
+    let (certificates, hostname) = (certificates.map(Into::into), hostname.map(Into::into));
+    NbdUri {
+        tls: Some(NbdTls {
+            certificates,
+            hostname,
+        }),
+        ..uri
     }
 }
 
@@ -20,6 +32,7 @@ fn unix(socket: &str, export: &str) -> NbdUri {
             socket: socket.into(),
         },
         export: export.into(),
+        tls: None,
     }
 }
 
@@ -38,6 +51,11 @@ fn good_addresses() {
         ("nbd+unix:///?socket=/run/s.sock", unix("/run/s.sock", "")),
         ("nbd+unix:///disk?socket=s%20s.sock", unix("s s.sock", "disk")),
         ("nbd+unix://?socket=/s", unix("/s", "")),
+        ("nbds://host/x", over_tls(tcp("host", 10809, "x"), None, None)),
+        (
+            "nbds+unix:///x?tls-hostname=a&socket=/s&tls-certificates=/etc/pki%20x",
+            over_tls(unix("/s", "x"), Some("/etc/pki x"), Some("a")),
+        ),
     ];
     for (text, expected) in cases {
         assert_eq!(text.parse::<NbdUri>(), Ok(expected), "{text}");
@@ -54,17 +72,18 @@ fn refused_addresses() {
         ("/dev/sda", E::Scheme),
         ("http://host/", E::Scheme),
         (
-            "nbds://host/x",
-            E::TlsNotSupported {
-                scheme: "nbds".into(),
+            "nbds://host/x?tls-certificates=",
+            E::Parameter {
+                name: "tls-certificates".into(),
             },
         ),
         (
-            "nbds+unix:///x?socket=/s",
-            E::TlsNotSupported {
-                scheme: "nbds+unix".into(),
+            "nbds://host/x?tls-hostname=a&tls-hostname=b",
+            E::Parameter {
+                name: "tls-hostname".into(),
             },
         ),
+        ("nbds://user@host/x", E::UserName),
         ("nbd://user@host/x", E::UserName),
         ("nbd:///x", E::Host),
         ("nbd://[::1/x", E::Host),
@@ -113,7 +132,8 @@ fn refused_addresses() {
 proptest! {
     #[test]
     fn printing_and_reading_agree(export in "[^\0]{0,40}", socket in "/[^\0]{1,20}", port in 1u16..) {
-        for uri in [tcp("host", port, &export), tcp("::1", port, &export), unix(&socket, &export)] {
+        let uris = [tcp("host", port, &export), tcp("::1", port, &export), unix(&socket, &export)];
+        for uri in uris.into_iter().flat_map(|uri| [uri.clone(), over_tls(uri, Some(&socket), Some("host"))]) {
             prop_assert_eq!(uri.to_string().parse::<NbdUri>(), Ok(uri));
         }
     }

@@ -10,6 +10,7 @@ pub(super) const STRUCTURED_REPLY_MAGIC: u32 = 0x668e_33ef;
 pub(super) const FLAG_FIXED_NEWSTYLE: u16 = 1 << 0;
 pub(super) const FLAG_NO_ZEROES: u16 = 1 << 1;
 
+pub(super) const OPT_STARTTLS: u32 = 5;
 pub(super) const OPT_GO: u32 = 7;
 pub(super) const OPT_STRUCTURED_REPLY: u32 = 8;
 pub(super) const OPT_SET_META_CONTEXT: u32 = 10;
@@ -33,6 +34,9 @@ pub(super) const INFO_BLOCK_SIZE: u16 = 3;
 
 pub(super) const BASE_ALLOCATION: &str = "base:allocation";
 pub(super) const STATE_ZERO: u32 = 1 << 1;
+/// Contexts of qemu's bitmaps begin so (source: qemu, `docs/interop/nbd.txt`).
+pub(super) const DIRTY_BITMAP: &str = "qemu:dirty-bitmap:";
+pub(super) const STATE_DIRTY: u32 = 1 << 0;
 
 pub(super) const CHUNK_DONE: u16 = 1 << 0;
 pub(super) const CHUNK_NONE: u16 = 0;
