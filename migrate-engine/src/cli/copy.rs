@@ -11,7 +11,7 @@ use super::daemon::Daemon;
 use super::server::Server;
 use crate::app::{self, Ending};
 use crate::block::Cancel;
-use crate::config::{Afterwards, CopySettings, Existing, Verification};
+use crate::config::{Afterwards, Begin, CopySettings, Existing, Verification};
 use crate::model::{Route, Size};
 use crate::pipeline::{Copier, clean_up_after};
 use crate::source::{Backing, Format, ManifestCheck, Options};
@@ -173,12 +173,6 @@ impl Arguments {
         }
     }
 
-    /// Beside the database.
-    fn journal_dir(&self) -> Option<PathBuf> {
-        let folder = self.database.parent()?.join("journals");
-        (!self.from_start).then_some(folder)
-    }
-
     fn settings(&self) -> CopySettings {
         CopySettings {
             machine: self.vm.clone(),
@@ -200,7 +194,12 @@ impl Arguments {
             } else {
                 Verification::ReadBack
             },
-            journal_dir: self.journal_dir(),
+            journal_dir: self.database.parent().map(|folder| folder.join("journals")),
+            begin: if self.from_start {
+                Begin::AtTheBegin
+            } else {
+                Begin::WhereItWas
+            },
             rate: self.rate.map(|rate| rate.0),
             workers: self.workers.into(),
             operation_timeout: self.daemon.operation_timeout(),

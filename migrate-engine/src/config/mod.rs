@@ -45,6 +45,15 @@ pub enum Existing {
     Overwrite,
 }
 
+/// Where a copy begins that was interrupted before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// Where it was, if source and volume are surely the same.
+    WhereItWas,
+    /// At the begin.
+    AtTheBegin,
+}
+
 /// What becomes of a volume after its copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Afterwards {
@@ -146,6 +155,8 @@ pub struct CopySettings {
     pub verification: Verification,
     /// The folder in which is remembered how far copies are; where there is none, an interrupted copy begins again.
     pub journal_dir: Option<PathBuf>,
+    /// Where a copy begins that was interrupted before.
+    pub begin: Begin,
     /// At most so many bytes a second.
     pub rate: Option<u64>,
     /// Connections and threads per disk.

@@ -62,7 +62,11 @@ impl Job<'_> {
         let cancel = &self.copier.cancel;
         let served = async {
             let disk = self.source.serve(&self.copier.sources).await?;
-            let reader = route::connect(disk.uri().to_owned(), route::reading(&self.copier.settings)).await?;
+            let options = match disk.server_id() {
+                Some(_) => route::reading_ours(&self.copier.settings),
+                None => route::reading(&self.copier.settings),
+            };
+            let reader = route::connect(disk.uri().to_owned(), options).await?;
             Ok::<_, PipelineError>(Served { disk, reader })
         };
         let served = tokio::select! {

@@ -8,7 +8,7 @@ use volume_client::types::VolumeId;
 use super::PipelineError;
 use super::disk::Job;
 use crate::block::{BlockWrite, Durability};
-use crate::config::Verification;
+use crate::config::{Begin, Verification};
 use crate::model::Size;
 use crate::transfer::{Binding, CopyOptions, Durable, Journal, JournalError};
 
@@ -44,17 +44,21 @@ impl Job<'_> {
             digest: CopyOptions::default().digest,
         };
         let path = folder.join(format!("{volume}.journal"));
+        let anew = || Journal::start_over(&path, &binding).map(|journal| (journal, Durable::default()));
         let opened = std::fs::create_dir_all(folder)
             .map_err(|source| JournalError::Io {
                 doing: "make the folder of",
                 path: path.clone(),
                 source,
             })
-            .and_then(|()| Journal::open(&path, &binding));
+            .and_then(|()| match settings.begin {
+                Begin::WhereItWas => Journal::open(&path, &binding),
+                Begin::AtTheBegin => anew(),
+            });
         let opened = match opened {
             Err(refused) if refused.is_refusal() => {
                 self.say(&format!("{refused}; copying from the begin"));
-                Journal::start_over(&path, &binding).map(|journal| (journal, Durable::default()))
+                anew()
             }
             opened => opened,
         };

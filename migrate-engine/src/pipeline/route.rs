@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use volume_client::OpenedDevice;
 use volume_client::types::VolumeId;
@@ -29,6 +30,14 @@ pub(super) fn reading(settings: &CopySettings) -> NbdOptions {
     NbdOptions {
         connections: settings.workers,
         ..NbdOptions::default()
+    }
+}
+
+/// As [`reading`], from a server of ours: where that ends, nobody starts it again.
+pub(super) fn reading_ours(settings: &CopySettings) -> NbdOptions {
+    NbdOptions {
+        reconnect_for: Duration::ZERO,
+        ..reading(settings)
     }
 }
 

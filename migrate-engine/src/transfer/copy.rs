@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::crew::{self, Supply, buffers_of};
-use super::digest::{BLOCK_SIZE, BlockHasher, DigestKind, DiskDigest};
+use super::digest::{BLOCK_SIZE, BlockHasher, DigestKind, DiskDigest, Hashes};
 use super::error::TransferError;
 use super::journal::{Durable, Journal};
 use super::ledger::{Checkpoints, Ledger};
@@ -48,6 +48,8 @@ pub struct CopyOptions {
     pub rate: RateLimit,
     /// How often each worker makes what it has done durable and known to the journal, where there is one.
     pub checkpoints: Checkpoints,
+    /// Whether blocks are hashed at all.
+    pub(crate) hashes: Hashes,
 }
 
 impl Default for CopyOptions {
@@ -58,6 +60,7 @@ impl Default for CopyOptions {
             tail: Tail::default(),
             rate: RateLimit::default(),
             checkpoints: Checkpoints::default(),
+            hashes: Hashes::default(),
         }
     }
 }
@@ -197,7 +200,7 @@ impl<'a> Copy<'a> {
         let job = Job {
             target,
             scope: &scope,
-            hasher: BlockHasher::new(kind, source_size),
+            hasher: BlockHasher::new(kind, source_size).with(self.options.hashes),
             zeroes: ZeroList::default(),
             durable,
             progress,

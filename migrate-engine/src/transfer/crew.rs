@@ -145,12 +145,25 @@ pub(super) fn drive(
     let alignment = usize::try_from(supply.plan.alignment).expect("an alignment is at most 64 KiB");
     let pool = BufferPool::new(buffers_of(depth, kept), BUFFER, alignment);
     let mut in_flight: Vec<BlockTask> = Vec::with_capacity(depth);
+    let mut held = None;
     loop {
         while in_flight.len() < depth {
-            let Some(task) = supply.next(reader)? else { break };
+            let next = match held.take() {
+                Some(block) => Some(Task::Block(block)),
+                None => supply.next(reader)?,
+            };
+            let Some(task) = next else { break };
             match task {
                 Task::Zero(range) => each(Step::Zero(range))?,
+                // Under a cap, what was read is written before more is waited for: a crash would lose it.
+                Task::Block(block) if !in_flight.is_empty() && !supply.rate.try_take(block.data_bytes()) => {
+                    held = Some(block);
+                    break;
+                }
                 Task::Block(block) => {
+                    if in_flight.is_empty() {
+                        supply.wait_for(&block)?;
+                    }
                     let buffer = pool.take().expect("one buffer more than are read into and kept");
                     supply.submit(reader, &block, buffer)?;
                     in_flight.push(block);
@@ -190,14 +203,21 @@ impl Supply<'_> {
         mut buffer: Buffer,
     ) -> Result<(), TransferError> {
         let place = (block.offset(), block.length as u64);
-        let failed = |source| TransferError::read(place, source);
-        self.rate.take(block.data_bytes(), self.stop).map_err(failed)?;
         block.clear_gaps(&mut buffer);
         let request = ReadRequest {
             offset: block.offset(),
             buffer,
             wanted: block.wanted(),
         };
-        reader.submit(request).map_err(failed)
+        reader
+            .submit(request)
+            .map_err(|source| TransferError::read(place, source))
+    }
+
+    /// Waits until the cap lets a block through.
+    fn wait_for(&self, block: &BlockTask) -> Result<(), TransferError> {
+        let place = (block.offset(), block.length as u64);
+        let taken = self.rate.take(block.data_bytes(), self.stop);
+        taken.map_err(|source| TransferError::read(place, source))
     }
 }

@@ -45,6 +45,11 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// Whether anything is noted.
+    pub(super) fn is_kept(&self) -> bool {
+        self.journal.is_some()
+    }
+
     /// Notes what was given to the writer, of which so many bytes are data.
     pub(super) fn note(&mut self, bytes: u64, entry: impl FnOnce() -> Entry) {
         if self.journal.is_some() {

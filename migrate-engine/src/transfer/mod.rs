@@ -20,6 +20,7 @@ mod work;
 mod zeroes;
 
 pub use copy::{Copy, CopyOptions, Tail, copy};
+pub(crate) use digest::Hashes;
 pub use digest::{BLOCK_SIZE, BlockDigest, DigestKind, DiskDigest, ParseDigestError, RootDigest};
 pub use error::TransferError;
 pub use journal::{Binding, Durable, Journal, JournalError};

@@ -1,5 +1,6 @@
 //! Copies and verifications between real servers, files and loop devices.
 
 mod faults;
+mod lines;
 mod pairs;
 mod resume;

@@ -57,11 +57,16 @@ impl Job<'_> {
             }
             ledger.checkpoint_if_due(writer.as_mut())
         });
-        // After a cancel, what was sent is still waited for, so that a flush can cover it.
-        if done.is_ok() || cancel.is_cancelled() {
-            writer
+        // After a cancel, what was sent is still waited for, so that a flush can cover it; and so it is where a journal is to
+        // know of it, as the kernel drops what a thread that ends has left to it.
+        if done.is_ok() || cancel.is_cancelled() || ledger.is_kept() {
+            let drained = writer
                 .drain()
-                .map_err(|source| TransferError::write((0, supply.plan.limit), source))?;
+                .map_err(|source| TransferError::write((0, supply.plan.limit), source));
+            // What came first is told.
+            done?;
+            drained?;
+            return Ok(digests);
         }
         done.map(|()| digests)
     }

@@ -9,4 +9,5 @@ mod formats;
 mod images;
 mod interruptions;
 mod refusals;
+mod resuming;
 mod support;

@@ -1,6 +1,5 @@
 //! `cargo xtask bench copy`: one image over NBD to a block device, by each tool in turn.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -9,9 +8,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::machine;
-use super::report::{Report, Row};
-use super::tools::{OURS, Source, Target, Tool};
+use super::cases::{CASES, Case};
+use super::report::{Report, Row, Runs};
+use super::source::Source;
+use super::tools::{OURS, Target, Tool, Way};
+use super::{machine, many};
 use crate::command::{check, command, output, status};
 use crate::run::{self, Run};
 use crate::{console, root, workspace};
@@ -29,31 +30,13 @@ pub(crate) struct CopyArgs {
     /// How often each tool copies each image.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Only the cases of these keys; all of them otherwise.
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    only: Vec<String>,
     /// Measure this build of migrate-engine instead of building it.
     #[arg(long, value_name = "PROGRAM")]
     engine: Option<PathBuf>,
 }
-
-/// An image to copy, and how much faster than the best peer we mean to be.
-struct Case {
-    name: &'static str,
-    goal: Option<f64>,
-    /// One MiB in this many holds data, the others are holes.
-    stride: u64,
-}
-
-const CASES: [Case; 2] = [
-    Case {
-        name: "random, nbdkit to loop",
-        goal: Some(1.20),
-        stride: 1,
-    },
-    Case {
-        name: "sparse, 25 % data, extents known, nbdkit to loop",
-        goal: Some(1.30),
-        stride: 4,
-    },
-];
 
 /// Measures and prints; whether a goal was reached is reported and is no failure.
 pub(crate) fn copy(args: &CopyArgs) -> Result<ExitCode> {
@@ -96,6 +79,9 @@ fn through_sudo(args: &CopyArgs, engine: &Path) -> Result<ExitCode> {
         &args.rounds.to_string(),
     ]);
     again.arg("--engine").arg(engine);
+    if !args.only.is_empty() {
+        again.arg("--only").arg(args.only.join(","));
+    }
     if let Some(file) = &args.json {
         again.arg("--json").arg(file);
     }
@@ -107,19 +93,43 @@ fn through_sudo(args: &CopyArgs, engine: &Path) -> Result<ExitCode> {
 }
 
 fn measure(run: &Run, args: &CopyArgs, engine: &Path) -> Result<Report> {
-    let tools = [Tool::Engine(engine.to_owned()), Tool::QemuImg, Tool::NbdCopy];
-    let versions = ["qemu-img", "nbdcopy", "nbdkit"].map(machine::version).to_vec();
+    let known = CASES
+        .iter()
+        .map(|case| case.key)
+        .chain(many::KEYS)
+        .collect::<Vec<_>>();
+    if let Some(unknown) = args.only.iter().find(|key| !known.contains(&key.as_str())) {
+        bail!("no case `{unknown}`; there are {}", known.join(", "));
+    }
+    let wanted = |key: &str| args.only.is_empty() || args.only.iter().any(|only| only == key);
+    let versions = ["qemu-img", "nbdcopy", "nbdkit", "nbd-server"]
+        .map(machine::version)
+        .to_vec();
     let machine = machine::describe();
     console::step(&machine);
     versions.iter().for_each(|version| console::say(version));
-    let place = Place::choose(run, u64::from(args.size_mib) * MIB)?;
+    let data = u64::from(args.size_mib) * MIB;
     let mut rows = Vec::new();
-    for case in &CASES {
+    for case in CASES.iter().filter(|case| wanted(case.key)) {
+        let place = Place::choose(run, data)?;
         console::step(&format!(
             "{}: {} MiB of data, {} rounds",
             case.name, args.size_mib, args.rounds
         ));
-        let row = measure_case(run, &place.dir, case, args, &tools)?;
+        let row = measure_case(run, &place.dir, case, args, engine)?;
+        show(&row);
+        rows.push(row);
+    }
+    for key in many::KEYS.into_iter().filter(|key| wanted(key)) {
+        let place = Place::choose(run, data)?;
+        let plan = many::Plan {
+            run,
+            engine,
+            dir: &place.dir,
+            data,
+            rounds: args.rounds,
+        };
+        let row = plan.measure(key)?;
         show(&row);
         rows.push(row);
     }
@@ -130,27 +140,40 @@ fn measure(run: &Run, args: &CopyArgs, engine: &Path) -> Result<Report> {
     })
 }
 
-fn measure_case(run: &Run, dir: &Path, case: &Case, args: &CopyArgs, tools: &[Tool]) -> Result<Row> {
+fn measure_case(run: &Run, dir: &Path, case: &Case, args: &CopyArgs, engine: &Path) -> Result<Row> {
     let image = dir.join("source.raw");
     let size = build_image(&image, u64::from(args.size_mib), case.stride)?;
-    let source = Source::serve(run, &image)?;
-    let mut runs: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let source = Source::serve(run, case.server, &image)?;
+    let tools: Vec<Tool> = [Tool::Ours]
+        .into_iter()
+        .chain(case.peers.iter().copied().map(Tool::Peer))
+        .collect();
+    let mut runs = Runs::new();
     // Round 0 is not counted: it pays for caches and memory that nobody has touched yet.
     for round in 0..=args.rounds as usize {
         // Each tool goes first in turn, so that none always follows the same one.
         for turn in 0..tools.len() {
-            let tool = &tools[(round + turn) % tools.len()];
-            let target = Target::make(dir, size)?;
-            let seconds = tool.time(run, &source.socket, &target.device)?.as_secs_f64();
+            let tool = tools[(round + turn) % tools.len()];
+            let target = Target::make(dir, "target.raw", size)?;
+            let way = Way {
+                run,
+                engine,
+                image: &image,
+                uri: &source.uri(),
+                device: &target.device,
+            };
+            let sample = tool.measure(&way, case.tuning)?;
             console::say(&format!(
-                "round {}: {:<18} {seconds:.3} s",
-                round + 1,
-                tool.name()
+                "round {round}: {:<31} {:.3} s, processor {:.2} s, memory {:.0} MiB",
+                tool.name(),
+                sample.seconds,
+                sample.cpu,
+                sample.peak_mib
             ));
             output(command("cmp").arg(&image).arg(&target.device))
                 .with_context(|| format!("{} made a copy that differs", tool.name()))?;
             if round > 0 {
-                runs.entry(tool.name().to_owned()).or_default().push(seconds);
+                runs.entry(tool.name().to_owned()).or_default().push(sample);
             }
         }
     }
@@ -160,18 +183,22 @@ fn measure_case(run: &Run, dir: &Path, case: &Case, args: &CopyArgs, tools: &[To
 }
 
 fn show(row: &Row) {
-    console::say(&format!("{:<18} {:.3} s (median)", OURS, row.ours));
-    for (peer, seconds) in &row.peers {
-        console::say(&format!("{peer:<18} {seconds:.3} s (median)"));
-    }
-    let goal = row
-        .goal
-        .map_or_else(|| "no goal".to_owned(), |goal| format!("goal {goal:.2}"));
-    console::say(&format!("ratio to the best peer: {:.2} ({goal})", row.ratio));
+    let tell = |name: &str, seconds: f64| {
+        let (cpu, peak) = (row.cpu[name], row.peak_mib[name]);
+        console::say(&format!(
+            "{name:<31} {seconds:.3} s (median), processor {cpu:.2} s, memory {peak:.0} MiB"
+        ));
+    };
+    tell(OURS, row.ours);
+    row.peers.iter().for_each(|(peer, seconds)| tell(peer, *seconds));
+    console::say(&format!(
+        "ratio to the best peer: {:.2} (goal {:.2})",
+        row.ratio, row.goal
+    ));
 }
 
 /// Writes `data` MiB of random bytes, each followed by `stride - 1` MiB of hole. Returns the image's size in bytes.
-fn build_image(path: &Path, data: u64, stride: u64) -> Result<u64> {
+pub(super) fn build_image(path: &Path, data: u64, stride: u64) -> Result<u64> {
     let context = || format!("cannot write {}", path.display());
     let mut random = File::open("/dev/urandom").context("cannot open /dev/urandom")?;
     let mut file = File::create(path).with_context(context)?;

@@ -1,10 +1,13 @@
 //! `cargo xtask bench`: our programs against the ones people use today, in one run on one machine.
 
 mod attach;
+mod cases;
 mod copy;
 mod machine;
+mod many;
 mod recovery;
 mod report;
+mod source;
 mod tools;
 
 pub(crate) use attach::{AttachArgs, attach};

@@ -1,115 +1,210 @@
-//! What is measured: the copy tools with the options of who wants them fast, the source's server, the target's device.
+//! What is measured: the copy tools with the options of who wants them fast, and the target's device.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::command::{command, output};
 use crate::console;
 use crate::run::Run;
-use crate::wait::wait_until;
 
 /// The name of ours among the tools.
 pub(super) const OURS: &str = "migrate-engine";
 
-/// A program that copies an NBD source to a block device.
-#[derive(Clone, Debug)]
-pub(super) enum Tool {
-    Engine(PathBuf),
+/// How a copy is made, as far as its users would say so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    pub(super) target_is_zero: bool,
+    pub(super) verified: bool,
+    pub(super) unhashed: bool,
+    /// Many requests in flight are worth it.
+    pub(super) slow_source: bool,
+}
+
+/// What we are measured against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Peer {
     QemuImg,
     NbdCopy,
+    QemuImgThenCmp,
+    QemuImgThenCompare,
+    NbdCopyThenCmp,
+    NbdCopyThenCompare,
+    OursUnhashed,
+    Dd,
+}
+
+/// One of those who copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tool {
+    Ours,
+    Peer(Peer),
+}
+
+/// Where a copy is made.
+pub(super) struct Way<'a> {
+    pub(super) run: &'a Run,
+    pub(super) engine: &'a Path,
+    pub(super) image: &'a Path,
+    pub(super) uri: &'a str,
+    pub(super) device: &'a Path,
+}
+
+/// What one copy cost.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub(super) struct Sample {
+    pub(super) seconds: f64,
+    /// Processor time of the tool, without the server's and the kernel's threads.
+    pub(super) cpu: f64,
+    pub(super) peak_mib: f64,
 }
 
 impl Tool {
-    pub(super) fn name(&self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Engine(_) => OURS,
-            Self::QemuImg => "qemu-img convert",
-            Self::NbdCopy => "nbdcopy",
+            Self::Ours => OURS,
+            Self::Peer(peer) => peer.name(),
         }
     }
 
-    fn command(&self, run: &Run, socket: &Path, device: &Path) -> Command {
-        let uri = format!("nbd+unix:///?socket={}", socket.display());
-        let mut command = match self {
-            Self::Engine(program) => {
-                let mut command = run.command(program);
-                command.arg("bench-copy").arg(uri);
-                command
+    /// The programs that run one after the other.
+    fn commands(self, way: &Way<'_>, tuning: Tuning) -> Vec<Command> {
+        let engine = |more: &[&str]| {
+            let mut command = timed(way.run, way.engine);
+            command.arg("bench-copy").arg(way.uri).arg(way.device).args(more);
+            if tuning.target_is_zero {
+                command.arg("--target-is-zero");
             }
-            Self::QemuImg => {
-                let mut command = run.command("qemu-img");
-                command.args("convert -n -W -m16 -t none -T none -f raw -O raw".split(' '));
-                command.arg(format!("nbd:unix:{}", socket.display()));
-                command
-            }
-            Self::NbdCopy => {
-                let mut command = run.command("nbdcopy");
-                command.arg("--flush").arg(uri);
-                command
-            }
+            command
         };
-        command.arg(device);
-        command
+        match self {
+            Self::Ours if tuning.verified => vec![engine(&["--verify"])],
+            Self::Ours if tuning.unhashed => vec![engine(&["--unhashed"])],
+            Self::Ours => vec![engine(&[])],
+            Self::Peer(Peer::OursUnhashed) => vec![engine(&["--unhashed"])],
+            Self::Peer(Peer::QemuImg) => vec![qemu_img(way, tuning)],
+            Self::Peer(Peer::NbdCopy) => vec![nbdcopy(way, tuning)],
+            Self::Peer(Peer::QemuImgThenCmp) => vec![qemu_img(way, tuning), cmp(way)],
+            Self::Peer(Peer::QemuImgThenCompare) => vec![qemu_img(way, tuning), compare(way)],
+            Self::Peer(Peer::NbdCopyThenCmp) => vec![nbdcopy(way, tuning), cmp(way)],
+            Self::Peer(Peer::NbdCopyThenCompare) => vec![nbdcopy(way, tuning), compare(way)],
+            Self::Peer(Peer::Dd) => vec![dd(way)],
+        }
     }
 
-    /// Copies once; the time of the whole process, from its start to its end.
-    pub(super) fn time(&self, run: &Run, socket: &Path, device: &Path) -> Result<Duration> {
-        let mut command = self.command(run, socket, device);
+    /// Copies once; the cost of all of its processes, from the start of the first to the end of the last.
+    pub(super) fn measure(self, way: &Way<'_>, tuning: Tuning) -> Result<Sample> {
+        let mut sample = Sample::default();
         let start = Instant::now();
-        output(&mut command)?;
-        Ok(start.elapsed())
+        for command in &mut self.commands(way, tuning) {
+            let told = way.run.dir().join("times");
+            command.env("TIME_FILE", &told);
+            output(command)?;
+            let (cpu, peak) = read_times(&told)?;
+            sample.cpu += cpu;
+            sample.peak_mib = sample.peak_mib.max(peak);
+        }
+        sample.seconds = start.elapsed().as_secs_f64();
+        Ok(sample)
     }
 }
 
-/// An image served over NBD. Ended when dropped.
-pub(super) struct Source {
-    child: Child,
-    pub(super) socket: PathBuf,
-}
-
-impl Source {
-    /// Serves `image` read-only on a Unix socket of the run.
-    pub(super) fn serve(run: &Run, image: &Path) -> Result<Self> {
-        let socket = run.dir().join("source.sock");
-        let mut nbdkit = run.command("nbdkit");
-        nbdkit
-            .args(["-f", "-r", "-U"])
-            .arg(&socket)
-            .arg("file")
-            .arg(image);
-        let child = nbdkit.spawn().context("cannot start nbdkit")?;
-        let mut source = Self { child, socket };
-        wait_until("nbdkit to listen", Duration::from_secs(10), || {
-            if let Some(status) = source.child.try_wait()? {
-                bail!("nbdkit ended: {status}");
-            }
-            Ok(source.socket.exists().then_some(()))
-        })?;
-        Ok(source)
+impl Peer {
+    fn name(self) -> &'static str {
+        match self {
+            Self::QemuImg => "qemu-img convert",
+            Self::NbdCopy => "nbdcopy",
+            Self::QemuImgThenCmp => "qemu-img convert, then cmp",
+            Self::QemuImgThenCompare => "qemu-img convert, then compare",
+            Self::NbdCopyThenCmp => "nbdcopy, then cmp",
+            Self::NbdCopyThenCompare => "nbdcopy, then qemu-img compare",
+            Self::OursUnhashed => "without a digest",
+            Self::Dd => "dd oflag=direct",
+        }
     }
 }
 
-impl Drop for Source {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_file(&self.socket);
+/// A program under GNU time, which tells what it cost: `user system peak`, in seconds and KiB.
+fn timed(run: &Run, program: impl AsRef<Path>) -> Command {
+    let mut command = run.command("sh");
+    let script = r#"exec /usr/bin/time -f "%U %S %M" -o "$TIME_FILE" "$0" "$@""#;
+    command.args(["-c", script]).arg(program.as_ref());
+    command
+}
+
+fn read_times(file: &Path) -> Result<(f64, f64)> {
+    let text = fs::read_to_string(file).context("GNU time told nothing")?;
+    let numbers: Vec<f64> = text
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .split(' ')
+        .filter_map(|number| number.parse().ok())
+        .collect();
+    match numbers[..] {
+        [user, system, kib] => Ok((user + system, kib / 1024.0)),
+        _ => anyhow::bail!("GNU time told `{}`", text.trim()),
     }
 }
 
-/// A fresh loop device with direct I/O on a sparse file. Taken away when dropped, the file too.
+fn qemu_img(way: &Way<'_>, tuning: Tuning) -> Command {
+    let mut command = timed(way.run, "qemu-img");
+    command.args("convert -n -W -m16 -t none -T none -f raw -O raw".split(' '));
+    if tuning.target_is_zero {
+        command.arg("--target-is-zero");
+    }
+    command.arg(way.uri).arg(way.device);
+    command
+}
+
+fn nbdcopy(way: &Way<'_>, tuning: Tuning) -> Command {
+    let mut command = timed(way.run, "nbdcopy");
+    command.arg("--flush");
+    if tuning.target_is_zero {
+        command.arg("--destination-is-zero");
+    }
+    if tuning.slow_source {
+        command.args(["--connections=8", "--threads=8", "--request-size=1048576"]);
+    }
+    command.arg(way.uri).arg(way.device);
+    command
+}
+
+/// The image's own file is compared, which no remote user could: in the peers' favour.
+fn cmp(way: &Way<'_>) -> Command {
+    let mut command = timed(way.run, "cmp");
+    command.arg(way.image).arg(way.device);
+    command
+}
+
+fn compare(way: &Way<'_>) -> Command {
+    let mut command = timed(way.run, "qemu-img");
+    command.args("compare -f raw -F raw -T none".split(' '));
+    command.arg(way.uri).arg(way.device);
+    command
+}
+
+fn dd(way: &Way<'_>) -> Command {
+    let mut command = timed(way.run, "dd");
+    command.args(["bs=1M", "oflag=direct", "conv=fdatasync", "status=none"]);
+    command.arg(format!("if={}", way.image.display()));
+    command.arg(format!("of={}", way.device.display()));
+    command
+}
+
+/// A fresh loop device with direct I/O on a file. Taken away when dropped, the file too.
 pub(super) struct Target {
     file: PathBuf,
     pub(super) device: PathBuf,
 }
 
 impl Target {
-    pub(super) fn make(dir: &Path, size: u64) -> Result<Self> {
-        let file = dir.join("target.raw");
+    /// The file is sparse, so that it is zero.
+    pub(super) fn make(dir: &Path, name: &str, size: u64) -> Result<Self> {
+        let file = dir.join(name);
         let made = File::create(&file).with_context(|| format!("cannot make {}", file.display()))?;
         made.set_len(size)
             .with_context(|| format!("cannot size {}", file.display()))?;

@@ -116,6 +116,11 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     program("gzip", "compressed disks of OVA archives", &["gzip"]),
     program("tar", "OVA archives", &["tar"]),
     program("cmp", "comparing disks", &["diffutils"]),
+    Requirement {
+        probe: Probe::File("/usr/bin/time"),
+        reason: "what copies cost, in the benches",
+        packages: &["time"],
+    },
     program(
         "cloudstack",
         "an independent client to test our CloudStack with",

@@ -107,6 +107,11 @@ impl Connection {
         self.state == State::Healthy && self.pending.is_empty() && self.completed.is_empty()
     }
 
+    /// The reads that were not answered in full, to be asked for elsewhere.
+    pub(super) fn take_reads(&mut self) -> Vec<ReadRequest> {
+        self.reads.drain().map(|(_, read)| read.request).collect()
+    }
+
     /// Requests every wanted part of a read.
     pub(super) fn start_read(&mut self, request: ReadRequest) -> Result<(), NbdError> {
         let ticket = self.number();

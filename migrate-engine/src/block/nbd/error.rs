@@ -33,6 +33,16 @@ pub enum NbdError {
         #[source]
         source: io::Error,
     },
+    /// The line was lost, and could not be taken up again in the time that was given to it.
+    #[error("the line was lost ({why}), and for {seconds} s it could not be taken up again: {now}")]
+    Lost {
+        /// How long it was tried.
+        seconds: u64,
+        /// How it was lost.
+        why: String,
+        /// What the last attempt said.
+        now: String,
+    },
     /// The server closed the connection while we waited for it.
     #[error("the server closed the connection")]
     Closed,
@@ -148,6 +158,11 @@ pub enum NbdError {
 }
 
 impl NbdError {
+    /// Whether the line is gone, and not the server's word against it.
+    pub(super) fn is_loss(&self) -> bool {
+        matches!(self, Self::Closed | Self::Transport { .. } | Self::Silent { .. })
+    }
+
     pub(super) fn protocol(what: impl Into<String>) -> Self {
         Self::Protocol { what: what.into() }
     }

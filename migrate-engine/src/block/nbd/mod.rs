@@ -44,6 +44,11 @@ pub struct NbdOptions {
     pub connect_timeout: Duration,
     /// Longest silence of the server while we wait for it.
     pub silence_timeout: Duration,
+    /// How long a lost line is tried to be taken up again when reading; zero fails at once. Writing is never repeated: what a
+    /// server has acknowledged and not flushed may be gone with it.
+    pub reconnect_for: Duration,
+    /// How often a read that the server fails is repeated.
+    pub read_retries: u32,
     /// Longest silence of the server during a flush.
     pub flush_timeout: Duration,
     /// What the export holds before the first write.
@@ -70,6 +75,8 @@ impl Default for NbdOptions {
             depth: 8,
             connect_timeout: Duration::from_secs(10),
             silence_timeout: Duration::from_secs(60),
+            reconnect_for: Duration::from_secs(20),
+            read_retries: 2,
             flush_timeout: Duration::from_secs(600),
             initial_content: InitialContent::Unknown,
         }
@@ -121,6 +128,11 @@ impl Shared {
         if let Some(spare) = self.spare.lock().take() {
             return Ok(spare);
         }
+        self.fresh_connection(cancel)
+    }
+
+    /// A new connection that found the same export.
+    fn fresh_connection(&self, cancel: &Cancel) -> Result<Connection, NbdError> {
         let connection = Connection::open(&self.uri, &self.options, StatusOf::ALLOCATION, cancel)?;
         match connection.terms.size {
             after if after != self.terms.size => Err(self.changed(after)),
@@ -172,6 +184,7 @@ impl BlockRead for NbdExport {
         Ok(Box::new(read::NbdReader::new(
             Arc::clone(&self.shared),
             connection,
+            cancel.clone(),
         )))
     }
 }

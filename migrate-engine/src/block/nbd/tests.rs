@@ -62,6 +62,7 @@ impl Scripted {
         let uri = format!("nbd+unix:///disk?socket={}/s", self.directory.path().display());
         let timeout = Duration::from_millis(500);
         let options = NbdOptions {
+            reconnect_for: Duration::ZERO,
             silence_timeout: timeout,
             connect_timeout: timeout,
             ..NbdOptions::default()

@@ -15,6 +15,14 @@ fn target(directory: &Path, size: u64) -> LocalDisk {
     local(&path, InitialContent::Unknown)
 }
 
+/// Options by which nothing is tried a second time.
+fn impatient() -> NbdOptions {
+    NbdOptions {
+        reconnect_for: Duration::ZERO,
+        ..NbdOptions::default()
+    }
+}
+
 #[test]
 fn a_larger_source_is_refused_before_the_first_write() {
     let directory = tempdir().unwrap();
@@ -59,10 +67,7 @@ fn a_read_error_names_its_place() {
         "error-pread-rate=20%",
     ];
     let server = Server::nbdkit(directory.path(), &arguments);
-    let (source, target) = (
-        server.connect(NbdOptions::default()),
-        target(directory.path(), 32 << 20),
-    );
+    let (source, target) = (server.connect(impatient()), target(directory.path(), 32 << 20));
     let error = copy(
         &source,
         &target,
@@ -201,7 +206,7 @@ fn a_server_killed_in_the_middle_is_an_error_soon() {
     }
     let directory = tempdir().unwrap();
     let mut server = Server::nbdkit(directory.path(), &["pattern", "400M"]);
-    let source = server.connect(NbdOptions::default());
+    let source = server.connect(impatient());
     let (error, took) = disturbed(&source, directory.path(), &Cancel::new(), || server.kill());
     assert!(matches!(error, TransferError::Read { .. }), "{error:?}");
     assert!(took < Duration::from_secs(5), "{took:?}");
@@ -238,7 +243,7 @@ fn a_server_that_hangs_can_be_cancelled_and_times_out() {
         let mut server = Server::nbdkit(&directory, &arguments);
         let source = server.connect(NbdOptions {
             silence_timeout: patience,
-            ..NbdOptions::default()
+            ..impatient()
         });
         let target = target(&directory, 8 << 20);
         let (cancel, progress) = (Cancel::new(), Progress::new());
