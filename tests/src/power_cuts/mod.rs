@@ -17,7 +17,7 @@ mod records;
 pub mod words;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use volume_client::types::{Status, Volume, VolumeState};
 
@@ -37,6 +37,8 @@ const REPLAYS: usize = 6;
 
 /// How long recovery may take: a call in doubt is waited for until it has expired, under emulation.
 const RECOVERY: Duration = Duration::from_secs(180);
+/// How often is told what recovery still waits for.
+const TELL_EVERY: Duration = Duration::from_secs(30);
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -245,7 +247,7 @@ impl Scene {
         if self.sabotage.is_some() {
             return Ok(());
         }
-        let mut seen = None;
+        let (mut seen, mut told) = (None, Instant::now());
         let settled = async {
             loop {
                 let status: Status = self.site.volumectl(&["status"]).await?;
@@ -255,6 +257,10 @@ impl Scene {
                     return Ok::<_, MachineError>(());
                 }
                 seen = Some((status.operations, status.findings, without));
+                if told.elapsed() > TELL_EVERY {
+                    told = Instant::now();
+                    eprintln!("recovery goes on: {seen:?}");
+                }
                 tokio::time::sleep(Duration::from_millis(300)).await;
             }
         };
