@@ -26,7 +26,7 @@ use crate::store::{Run, Store};
 /// Exit status: 0 copied and verified, 1 failed, 2 wrong usage, 130 stopped by a signal.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Images (raw, qcow2, vmdk, vhd, vhdx), OVA or OVF packages, or NBD addresses (`nbd://…`, `nbd+unix://…`).
+    /// Images (raw, qcow2, vmdk, vhd, vhdx), OVA or OVF packages, or NBD addresses (`nbd://…`, `nbd+unix://…`; over TLS `nbds://…`).
     #[arg(required = true)]
     sources: Vec<String>,
     #[command(flatten)]

@@ -39,11 +39,15 @@ impl Spec {
             return Ok(Spec::Path(PathBuf::from(OsString::from(known))));
         };
         match scheme {
-            "nbd" if !rest.starts_with(['/', '?']) && !rest.is_empty() => Ok(Spec::Nbd(known.to_owned())),
-            "nbd" => refused("it names no host, as in nbd://host:10809/export"),
-            "nbd+unix" if rest.contains("socket=/") => Ok(Spec::Nbd(known.to_owned())),
-            "nbd+unix" => refused("it names no socket, as in nbd+unix:///export?socket=/path"),
-            _ => refused("only files, nbd:// and nbd+unix:// are read; download it first"),
+            "nbd" | "nbds" if !rest.starts_with(['/', '?']) && !rest.is_empty() => {
+                Ok(Spec::Nbd(known.to_owned()))
+            }
+            "nbd" | "nbds" => refused("it names no host, as in nbd://host:10809/export"),
+            "nbd+unix" | "nbds+unix" if rest.contains("socket=/") => Ok(Spec::Nbd(known.to_owned())),
+            "nbd+unix" | "nbds+unix" => refused("it names no socket, as in nbd+unix:///export?socket=/path"),
+            _ => refused(
+                "only files, nbd://, nbd+unix:// and over TLS nbds://, nbds+unix:// are read; download it first",
+            ),
         }
     }
 }
@@ -85,9 +89,15 @@ mod tests {
         .iter()
         .for_each(|text| path(text));
         let nbd = |text: &str| assert_eq!(Spec::parse(text.as_ref()).unwrap(), Spec::Nbd(text.into()));
-        ["nbd://host/x", "nbd://[::1]:10809", "nbd+unix:///x?socket=/run/s"]
-            .iter()
-            .for_each(|text| nbd(text));
+        [
+            "nbd://host/x",
+            "nbd://[::1]:10809",
+            "nbd+unix:///x?socket=/run/s",
+            "nbds://host/x?tls-certificates=/etc/pki",
+            "nbds+unix:///x?socket=/run/s",
+        ]
+        .iter()
+        .for_each(|text| nbd(text));
         let refused = |text: &str| assert!(Spec::parse(text.as_ref()).is_err(), "{text}");
         [
             "",
@@ -97,7 +107,8 @@ mod tests {
             "nbd:///x",
             "nbd+unix:///x",
             "ssh://h/x",
-            "nbds://h/x",
+            "nbds://",
+            "nbds+unix:///x",
         ]
         .iter()
         .for_each(|text| refused(text));

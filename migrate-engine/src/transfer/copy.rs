@@ -18,7 +18,7 @@ use super::report::{CopyReport, FlushState, Interrupted};
 use super::scope::{Changes, Scope};
 use super::work::{Digests, Job, Lane};
 use super::zeroes::ZeroList;
-use crate::block::{BlockRead, BlockWrite, Cancel, InitialContent};
+use crate::block::{BlockRead, BlockWrite, Cancel, Durability, InitialContent};
 
 /// The page, and what most disks like; a disk may ask for more.
 const SMALLEST_GRANULE: u64 = 4096;
@@ -311,7 +311,11 @@ impl<'a> Copy<'a> {
         crew::open(count.max(1), || {
             let reader = self.source.open_worker(stop).map_err(failed("source"))?;
             let writer = self.target.open_worker(stop).map_err(failed("target"))?;
-            let journal = self.memory.map(|(journal, _)| journal);
+            // Where a flush proves nothing, nothing is to be told.
+            let memory = self
+                .memory
+                .filter(|_| self.target.durability() == Durability::Durable);
+            let journal = memory.map(|(journal, _)| journal);
             Ok(Lane {
                 reader,
                 writer,
