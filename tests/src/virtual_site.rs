@@ -43,6 +43,8 @@ impl VirtualSite {
         let mut setup = Setup::on(Arc::new(machine.hypervisor()));
         setup.vm = Some(vm);
         setup.settings.most_data_volumes = 16;
+        // QEMU is asked, and says so by itself.
+        setup.settings.unplug_pends = Duration::ZERO;
         setup.storage = Some(machine.dir().join("primary-storage"));
         std::fs::create_dir(machine.dir().join("primary-storage")).unwrap();
         let cloud = CloudStackServer::start(setup).await;

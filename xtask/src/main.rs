@@ -1,10 +1,11 @@
-//! The project's own commands: `cargo xtask test`, `demo`, `bench`, `soak` and `install-deps`.
+//! The project's own commands: `cargo xtask test`, `demo`, `bench`, `soak`, `fuzz` and `install-deps`.
 
 mod bench;
 mod command;
 mod console;
 mod demo;
 mod deps;
+mod fuzz;
 mod root;
 mod run;
 mod soak;
@@ -39,6 +40,8 @@ enum Task {
     /// Run for long while everything goes wrong that can; nothing may be lost, wrong or left behind.
     #[command(args_conflicts_with_subcommands = true)]
     Soak(SoakTasks),
+    /// Fuzz what parses foreign bytes, for a bounded time.
+    Fuzz(fuzz::FuzzArgs),
     /// Install the system packages that building, testing and the demo need.
     InstallDeps(InstallArgs),
     /// Print what the machine has now of the things a run could leave behind.
@@ -139,6 +142,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
             SoakTask::Swap(args) => soak::swap(&args),
             SoakTask::Power(args) => soak::power(&args),
         },
+        Task::Fuzz(args) => fuzz::fuzz(&args),
         Task::InstallDeps(args) => {
             deps::ensure(args.consent())?;
             deps::kernel::ensure(args.consent())?;

@@ -40,6 +40,10 @@ pub(super) fn print_report(report: &CopyReport) {
 fn disk_lines(disk: &DiskReport) -> String {
     let verified = match (&disk.digest.target, disk.verify_seconds) {
         (Some(_), Some(seconds)) => format!("read back in {seconds:.1} s, equal"),
+        (None, Some(seconds)) => format!(
+            "a SAMPLE of {} read back in {seconds:.1} s, equal",
+            Size(disk.bytes_verified)
+        ),
         _ => "NOT verified (--no-verify)".to_owned(),
     };
     let resumed = match disk.bytes_resumed {

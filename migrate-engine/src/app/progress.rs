@@ -63,13 +63,12 @@ impl Watch for Show {
     }
 
     fn moving(&self, disk: &str, progress: &Arc<Progress>) {
-        let (of, live, bar) = (disk.to_owned(), Arc::clone(progress), self.bar.clone());
+        let (of, bar) = (disk.to_owned(), self.bar.clone());
         let pace = if bar.is_some() { DRAW } else { LINE };
+        let mut states = progress.follow(pace);
         let looking = tokio::spawn(async move {
-            let mut look = tokio::time::interval_at(tokio::time::Instant::now() + pace, pace);
-            loop {
-                look.tick().await;
-                show(&of, &live.snapshot(), bar.as_ref());
+            while states.changed().await.is_ok() {
+                show(&of, &states.borrow_and_update(), bar.as_ref());
             }
         });
         let watched = Watched {

@@ -50,6 +50,18 @@ pub enum BlockError {
         /// What was still expected, in bytes.
         missing: u64,
     },
+    /// A device has another size than when it was opened: it was pulled out (then it has none), or resized. Linux answers reads
+    /// of a device that is gone with its end, and writes with a lack of space.
+    #[error("{}", changed_device(*before, *now))]
+    DeviceChanged {
+        /// Its size when it was opened, in bytes.
+        before: u64,
+        /// Its size now, in bytes.
+        now: u64,
+        /// What failed.
+        #[source]
+        source: Box<BlockError>,
+    },
     /// The descriptor is neither a block device nor a regular file.
     #[error("the descriptor is neither a block device nor a regular file")]
     NotADisk,
@@ -81,6 +93,7 @@ impl BlockError {
             | Self::OutOfRange { offset, length, .. }
             | Self::Nbd(NbdError::Request { offset, length, .. }) => Some((*offset, *length)),
             Self::EndedEarly { offset, missing } => Some((*offset, *missing)),
+            Self::DeviceChanged { source, .. } => source.place(),
             _ => None,
         }
     }
@@ -92,6 +105,13 @@ impl From<NbdError> for BlockError {
             NbdError::Cancelled => Self::Interrupted,
             other => Self::Nbd(other),
         }
+    }
+}
+
+fn changed_device(before: u64, now: u64) -> String {
+    match now {
+        0 => format!("the device of {before} bytes is gone: it was pulled out or detached"),
+        now => format!("the device had {before} bytes and has {now} now"),
     }
 }
 

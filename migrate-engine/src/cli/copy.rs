@@ -12,7 +12,7 @@ use super::server::Server;
 use crate::app::{self, Ending};
 use crate::block::Cancel;
 use crate::config::{Afterwards, Begin, CopySettings, Existing, Verification};
-use crate::model::{Route, Size};
+use crate::model::{DigestKind, Route, Size};
 use crate::pipeline::{Copier, clean_up_after};
 use crate::source::{Backing, Format, ManifestCheck, Options};
 use crate::store::{Run, Store};
@@ -64,9 +64,15 @@ pub(super) struct Arguments {
     /// Leave the volumes attached.
     #[arg(long)]
     keep_attached: bool,
+    /// How content is hashed: `xxh3` finds every accident, `blake3` resists forgery as well and costs several times the processor time.
+    #[arg(long, value_name = "KIND", default_value_t)]
+    digest: DigestKind,
     /// Do not read the volumes back. The report says so.
     #[arg(long)]
     no_verify: bool,
+    /// Read back only so many of a hundred blocks of 1 MiB, by chance. The report says so.
+    #[arg(long, value_name = "PERCENT", conflicts_with = "no_verify", value_parser = clap::value_parser!(u8).range(1..=100))]
+    verify_sample: Option<u8>,
     /// Do not check a package against its manifest.
     #[arg(long)]
     no_manifest_check: bool,
@@ -189,10 +195,10 @@ impl Arguments {
             } else {
                 Afterwards::Detach
             },
-            verification: if self.no_verify {
-                Verification::Skip
-            } else {
-                Verification::ReadBack
+            verification: match self.verify_sample {
+                _ if self.no_verify => Verification::Skip,
+                None | Some(100) => Verification::ReadBack,
+                Some(percent) => Verification::Sample(percent),
             },
             journal_dir: self.database.parent().map(|folder| folder.join("journals")),
             begin: if self.from_start {
@@ -200,6 +206,7 @@ impl Arguments {
             } else {
                 Begin::WhereItWas
             },
+            digest: self.digest,
             rate: self.rate.map(|rate| rate.0),
             workers: self.workers.into(),
             operation_timeout: self.daemon.operation_timeout(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::{Route, Size};
+use crate::model::{DigestKind, Route, Size};
 
 /// How the bytes are sent where they do not go to the device itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub enum Afterwards {
 pub enum Verification {
     /// Every byte.
     ReadBack,
+    /// So many of a hundred blocks of 1 MiB, by chance.
+    Sample(u8),
     /// Not at all; the report says so.
     Skip,
 }
@@ -157,6 +159,8 @@ pub struct CopySettings {
     pub journal_dir: Option<PathBuf>,
     /// Where a copy begins that was interrupted before.
     pub begin: Begin,
+    /// How content is hashed.
+    pub digest: DigestKind,
     /// At most so many bytes a second.
     pub rate: Option<u64>,
     /// Connections and threads per disk.

@@ -1,7 +1,9 @@
 //! What a migration of disks is about: sizes, names, and what is reported of them. Data only.
 
+mod digest_kind;
 mod report;
 mod size;
 
+pub use digest_kind::{DigestKind, ParseDigestKindError};
 pub use report::{CopyReport, DigestReport, DiskReport, Outcome, Route};
 pub use size::{Size, SizeParseError, volume_size};

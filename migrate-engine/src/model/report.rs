@@ -30,7 +30,7 @@ pub enum Outcome {
 pub struct DigestReport {
     /// The digest of the source, computed in the pass that copied it.
     pub source: String,
-    /// The digest of the volume as it was read back; absent where that was not asked for.
+    /// The digest of the volume as it was read back; absent where not all of it was.
     pub target: Option<String>,
 }
 
@@ -69,6 +69,8 @@ pub struct DiskReport {
     pub copy_seconds: f64,
     /// How long reading back took.
     pub verify_seconds: Option<f64>,
+    /// How much was read back, and was equal.
+    pub bytes_verified: u64,
     /// The content.
     pub digest: DigestReport,
     /// Whether the volume is still attached.

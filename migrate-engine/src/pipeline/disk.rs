@@ -9,7 +9,7 @@ use super::machine::{Copier, Watch};
 use super::place::Place;
 use super::{PipelineError, names, route};
 use crate::block::{BlockRead, Cancel, NbdExport};
-use crate::config::Afterwards;
+use crate::config::{Afterwards, Verification};
 use crate::model::{DigestReport, DiskReport, Route, Size};
 use crate::source::{ServedDisk, SourceDisk};
 use crate::store::{Attachment, CopyEnd, DiskRow};
@@ -264,9 +264,13 @@ impl Job<'_> {
             bytes_resumed: totals.bytes_resumed,
             copy_seconds: moved.copy.elapsed.as_secs_f64(),
             verify_seconds: moved.verified.as_ref().map(|report| report.elapsed.as_secs_f64()),
+            bytes_verified: moved.verified.as_ref().map_or(0, |report| report.bytes_read),
             digest: DigestReport {
                 source: moved.copy.digest.root().to_string(),
-                target: moved.verified.map(|report| report.found.root().to_string()),
+                target: moved
+                    .verified
+                    .filter(|_| self.copier.settings.verification == Verification::ReadBack)
+                    .map(|report| report.found.root().to_string()),
             },
             attached: self.copier.settings.afterwards == Afterwards::StayAttached,
         }

@@ -10,7 +10,7 @@ use super::disk::Job;
 use crate::block::{BlockWrite, Durability};
 use crate::config::{Begin, Verification};
 use crate::model::Size;
-use crate::transfer::{Binding, CopyOptions, Durable, Journal, JournalError};
+use crate::transfer::{Binding, Durable, Journal, JournalError};
 
 /// A journal, and what it said when it was opened.
 pub(super) struct Memory {
@@ -33,7 +33,7 @@ impl Job<'_> {
         let (Some(folder), Some(content)) = (&settings.journal_dir, self.source.content_id()) else {
             return Ok(None);
         };
-        if settings.verification == Verification::Skip || writer.durability() == Durability::NotOffered {
+        if settings.verification != Verification::ReadBack || writer.durability() == Durability::NotOffered {
             return Ok(None);
         }
         let binding = Binding {
@@ -41,7 +41,7 @@ impl Job<'_> {
             source_size: self.source.capacity_bytes.unwrap_or_default(),
             target: format!("volume {volume}"),
             target_size: writer.size(),
-            digest: CopyOptions::default().digest,
+            digest: settings.digest,
         };
         let path = folder.join(format!("{volume}.journal"));
         let anew = || Journal::start_over(&path, &binding).map(|journal| (journal, Durable::default()));

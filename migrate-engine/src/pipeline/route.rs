@@ -18,8 +18,8 @@ use crate::block::{
 use crate::config::{CopySettings, Verification};
 use crate::target::Exports;
 use crate::transfer::{
-    self, Copy, CopyOptions, CopyReport, DiskDigest, Expected, Progress, TransferError, VerifyOptions,
-    VerifyReport,
+    self, Copy, CopyOptions, CopyReport, Coverage, DiskDigest, Expected, Progress, TransferError,
+    VerifyOptions, VerifyReport,
 };
 
 /// A copy that was made, and the journal of it.
@@ -80,7 +80,14 @@ impl Job<'_> {
         };
         let verified = match self.copier.settings.verification {
             Verification::Skip => None,
-            Verification::ReadBack => Some(self.read_back(local, &copy.digest, cancel).await?),
+            Verification::ReadBack => {
+                let all = Coverage::EveryByte;
+                Some(self.read_back(local, &copy.digest, all, cancel).await?)
+            }
+            Verification::Sample(percent) => {
+                let some = Coverage::Sample(percent);
+                Some(self.read_back(local, &copy.digest, some, cancel).await?)
+            }
         };
         if let Some(memory) = memory {
             memory.forget();
@@ -175,6 +182,7 @@ impl Job<'_> {
         let memory = self.memory(volume, &*writer)?;
         let options = CopyOptions {
             workers: self.copier.settings.workers,
+            digest: self.copier.settings.digest,
             rate: self.rate.clone(),
             ..CopyOptions::default()
         };
@@ -202,11 +210,13 @@ impl Job<'_> {
         &self,
         local: Arc<LocalDisk>,
         digest: &DiskDigest,
+        coverage: Coverage,
         cancel: &Cancel,
     ) -> Result<VerifyReport, PipelineError> {
         let digest = digest.clone();
         let options = VerifyOptions {
             workers: self.copier.settings.workers,
+            coverage,
             ..VerifyOptions::default()
         };
         let work = move |progress: &Progress, cancel: &Cancel| {

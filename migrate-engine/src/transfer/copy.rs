@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::crew::{self, Supply, buffers_of};
-use super::digest::{BLOCK_SIZE, BlockHasher, DigestKind, DiskDigest, Hashes};
+use super::digest::{BLOCK_SIZE, BlockHasher, DiskDigest, Hashes};
 use super::error::TransferError;
 use super::journal::{Durable, Journal};
 use super::ledger::{Checkpoints, Ledger};
@@ -19,6 +19,7 @@ use super::scope::{Changes, Scope};
 use super::work::{Digests, Job, Lane};
 use super::zeroes::ZeroList;
 use crate::block::{BlockRead, BlockWrite, Cancel, Durability, InitialContent};
+use crate::model::DigestKind;
 
 /// The page, and what most disks like; a disk may ask for more.
 const SMALLEST_GRANULE: u64 = 4096;
@@ -213,18 +214,24 @@ impl<'a> Copy<'a> {
         let outcome = crew::run("copy", lanes, &stop, |lane| job.work(lane, &supply, cancel));
         lanes = outcome.lanes;
         let digests: Digests = outcome.results.into_iter().flatten().collect();
-        let digest = job.digest(digests);
         let moved = match outcome.failure {
             Some(failure) => Err(failure),
-            None => job.zero_rest(&mut lanes[0], self.rest(&digest), cancel),
-        };
-        if let Err(failure) = moved {
-            let wanted = failure.is_interruption() || self.memory.is_some();
-            if wanted && flush_each(&mut lanes).is_ok() {
-                *flushed = FlushState::Flushed;
+            None => {
+                let digest = job.digest(digests);
+                let rest = self.rest(&digest);
+                job.zero_rest(&mut lanes[0], rest, cancel).map(|()| digest)
             }
-            return Err(failure);
-        }
+        };
+        let digest = match moved {
+            Ok(digest) => digest,
+            Err(failure) => {
+                let wanted = failure.is_interruption() || self.memory.is_some();
+                if wanted && flush_each(&mut lanes).is_ok() {
+                    *flushed = FlushState::Flushed;
+                }
+                return Err(failure);
+            }
+        };
         progress.enter(Phase::Flushing);
         flush_each(&mut lanes)?;
         progress.enter(Phase::Finished);

@@ -6,12 +6,16 @@
 //! and the block size, then for each block its index and its digest; all numbers 8 bytes, little-endian.
 //!
 //! It depends on the bytes and the size alone, not on what is allocated or in which order it was read. A block of
-//! zeroes has a constant digest, so holes cost nothing. BLAKE3 is the default and resists forgery; XXH3 only finds
-//! accidents, at a fraction of the price.
+//! zeroes has a constant digest, so holes cost nothing. XXH3 is the default and finds accidents, at a fraction of the
+//! price; BLAKE3 resists forgery as well (docs/adr/0016).
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+use twox_hash::XxHash3_128;
+
+use crate::model::DigestKind;
 
 /// Bytes per block.
 pub const BLOCK_SIZE: u64 = 1 << 20;
@@ -19,21 +23,11 @@ pub const BLOCK_SIZE: u64 = 1 << 20;
 /// Domain of the root hash; changing the definition changes this.
 const CONTEXT: &str = "volumed 2026 block-tree disk digest v1";
 
-/// How blocks are hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum DigestKind {
-    /// Cryptographic.
-    #[default]
-    Blake3,
-    /// Fast; against accidents only.
-    Xxh3,
-}
-
 /// The digest of one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BlockDigest(pub [u8; 32]);
 
-/// What identifies a disk's content: kind, size and root. Reads and prints as `blake3-tree:<size>:<hex>`.
+/// What identifies a disk's content: kind, size and root. Reads and prints as `xxh3-tree:<size>:<hex>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RootDigest {
     /// How its blocks were hashed.
@@ -53,7 +47,7 @@ pub struct DiskDigest {
 
 /// A text that is not a root digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a disk digest: expected blake3-tree:<size>:<64 hexadecimal digits> or xxh3-tree:…")]
+#[error("not a disk digest: expected xxh3-tree:<size>:<64 hexadecimal digits> or blake3-tree:…")]
 pub struct ParseDigestError;
 
 /// Hashes blocks of one disk and knows the digest of zeroes beforehand.
@@ -153,7 +147,7 @@ fn hash_block(kind: DigestKind, bytes: &[u8]) -> BlockDigest {
         DigestKind::Blake3 => BlockDigest(*blake3::hash(bytes).as_bytes()),
         DigestKind::Xxh3 => {
             let mut digest = [0; 32];
-            digest[..16].copy_from_slice(&xxhash_rust::xxh3::xxh3_128(bytes).to_be_bytes());
+            digest[..16].copy_from_slice(&XxHash3_128::oneshot(bytes).to_be_bytes());
             BlockDigest(digest)
         }
     }
@@ -200,20 +194,11 @@ impl DiskDigest {
     }
 }
 
-impl fmt::Display for DigestKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Blake3 => "blake3-tree",
-            Self::Xxh3 => "xxh3-tree",
-        })
-    }
-}
-
 impl fmt::Display for RootDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}:{}:{}",
+            "{}-tree:{}:{}",
             self.kind,
             self.size,
             blake3::Hash::from_bytes(self.root).to_hex()
@@ -226,11 +211,8 @@ impl FromStr for RootDigest {
 
     fn from_str(text: &str) -> Result<Self, ParseDigestError> {
         let mut parts = text.splitn(3, ':');
-        let kind = match parts.next() {
-            Some("blake3-tree") => DigestKind::Blake3,
-            Some("xxh3-tree") => DigestKind::Xxh3,
-            _ => return Err(ParseDigestError),
-        };
+        let kind = parts.next().and_then(|name| name.strip_suffix("-tree"));
+        let kind = kind.and_then(|kind| kind.parse().ok()).ok_or(ParseDigestError)?;
         let size = parts
             .next()
             .and_then(|size| size.parse().ok())

@@ -19,9 +19,10 @@ mod verify;
 mod work;
 mod zeroes;
 
+pub use crate::model::DigestKind;
 pub use copy::{Copy, CopyOptions, Tail, copy};
 pub(crate) use digest::Hashes;
-pub use digest::{BLOCK_SIZE, BlockDigest, DigestKind, DiskDigest, ParseDigestError, RootDigest};
+pub use digest::{BLOCK_SIZE, BlockDigest, DiskDigest, ParseDigestError, RootDigest};
 pub use error::TransferError;
 pub use journal::{Binding, Durable, Journal, JournalError};
 pub use ledger::Checkpoints;

@@ -1,9 +1,11 @@
 //! How far a transfer is: counters that its threads raise and anybody may look at.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::report::CopyTotals;
 
@@ -106,6 +108,30 @@ impl Progress {
     /// The present state; cheap, callable from any thread.
     pub fn snapshot(&self) -> Snapshot {
         self.snapshot_at(Instant::now())
+    }
+
+    /// The present state and each later one, looked at so often: for as long as anybody listens and the transfer lives. Whoever
+    /// listens late misses what was between, never the latest.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn follow(self: &Arc<Self>, pace: Duration) -> watch::Receiver<Snapshot> {
+        let (sender, receiver) = watch::channel(self.snapshot());
+        let looked_at = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + pace, pace);
+            loop {
+                tokio::select! {
+                    () = sender.closed() => return,
+                    _ = looks.tick() => {}
+                }
+                let Some(progress) = looked_at.upgrade() else {
+                    return;
+                };
+                sender.send_replace(progress.snapshot());
+            }
+        });
+        receiver
     }
 
     fn snapshot_at(&self, now: Instant) -> Snapshot {
@@ -226,6 +252,25 @@ mod tests {
             (8.0..10.0).contains(&eta.as_secs_f64()),
             "90 MiB at 10 MiB/s, not 990: {eta:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn who_follows_sees_the_latest_until_the_transfer_is_gone() {
+        let progress = Arc::new(Progress::new());
+        progress.begin(Phase::Copying, 100);
+        let mut states = progress.follow(Duration::from_millis(1));
+        let mut other = states.clone();
+        progress.mapped(100, 0);
+        progress.moved(60, 60, 0);
+        states.wait_for(|now| now.data_done == 60).await.unwrap();
+        progress.moved(40, 40, 0);
+        progress.enter(Phase::Finished);
+        let last = states.wait_for(|now| now.phase == Phase::Finished).await.unwrap();
+        assert_eq!((last.data_done, last.data_bytes), (100, 100));
+        drop(last);
+        drop(progress);
+        while states.changed().await.is_ok() {}
+        assert_eq!(other.borrow_and_update().data_done, 100);
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub type Mismatch = Range<u64>;
 pub struct VerifyReport {
     /// What was expected.
     pub expected: RootDigest,
-    /// What was found.
+    /// What was found; where a sample was read, with what was expected in place of the rest.
     pub found: DiskDigest,
     /// Number of blocks that differ; unknown where only a root was given.
     pub differing_blocks: Option<u64>,
@@ -87,7 +87,7 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// Whether the disk holds exactly what was expected.
+    /// Whether what was read is exactly what was expected.
     pub fn is_equal(&self) -> bool {
         self.expected == *self.found.root()
     }

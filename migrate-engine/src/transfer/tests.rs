@@ -4,3 +4,4 @@ mod faults;
 mod lines;
 mod pairs;
 mod resume;
+mod targets;

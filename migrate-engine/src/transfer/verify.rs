@@ -1,5 +1,6 @@
 //! Verification: reads a disk back and compares it with a digest.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
 use super::crew::{self, Step, Supply};
@@ -10,6 +11,7 @@ use super::plan::{Extents, Plan, ZeroRanges};
 use super::progress::{Phase, Progress};
 use super::rate::RateLimit;
 use super::report::{FlushState, Interrupted, Mismatch, VerifyReport};
+use super::scope::Changes;
 use crate::block::{BlockRead, Cancel};
 
 /// Differing ranges that are named.
@@ -24,6 +26,9 @@ pub enum Coverage {
     EveryByte,
     /// What the disk reports as zero is believed; only sensible where that report is not the thing in doubt.
     TrustZeroExtents,
+    /// So many of a hundred blocks of 1 MiB, chosen by chance anew each time, the first and the last among them. A root alone cannot
+    /// be compared with a part: then every byte is read.
+    Sample(u8),
 }
 
 /// What the disk should hold.
@@ -65,6 +70,22 @@ impl Expected<'_> {
     }
 }
 
+/// The blocks that are read, where that is not all of them.
+fn sample(expected: Expected<'_>, options: &VerifyOptions) -> Option<Changes> {
+    let (Coverage::Sample(percent), Expected::Disk(digest)) = (options.coverage, expected) else {
+        return None;
+    };
+    let (size, count) = (digest.root().size, digest.blocks().len() as u64);
+    let chance = RandomState::new();
+    let chosen =
+        |index: &u64| *index == 0 || index + 1 == count || chance.hash_one(index) % 100 < u64::from(percent);
+    let ranges: Vec<_> = (0..count)
+        .filter(chosen)
+        .map(|index| index * BLOCK_SIZE..size.min((index + 1) * BLOCK_SIZE))
+        .collect();
+    Some(Changes::new(&ranges, BLOCK_SIZE, size))
+}
+
 /// Reads as many bytes of `disk` as the digest covers (a larger disk's tail is not looked at) and compares.
 /// A difference is a report, not an error. Writes nothing; repeat it at will.
 pub fn verify(
@@ -75,7 +96,7 @@ pub fn verify(
     cancel: &Cancel,
 ) -> Result<VerifyReport, TransferError> {
     let started = Instant::now();
-    match read_back(disk, expected.root(), options, progress, cancel) {
+    match read_back(disk, expected, options, progress, cancel) {
         Ok(found) => Ok(report(expected, found, progress, started)),
         Err(error) if error.is_interruption() && cancel.is_cancelled() => {
             let (totals, flush) = (progress.totals(), FlushState::NotFlushed);
@@ -91,18 +112,23 @@ pub fn verify(
 
 fn read_back(
     disk: &dyn BlockRead,
-    expected: &RootDigest,
+    wanted: Expected<'_>,
     options: &VerifyOptions,
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<DiskDigest, TransferError> {
+    let expected = wanted.root();
     if expected.size > disk.size() {
         return Err(TransferError::DiskTooSmall {
             expected: expected.size,
             found: disk.size(),
         });
     }
-    progress.begin(Phase::Verifying, expected.size);
+    let sample = sample(wanted, options);
+    progress.begin(
+        Phase::Verifying,
+        sample.as_ref().map_or(expected.size, Changes::bytes),
+    );
     let stop = cancel.child();
     let plan = Plan {
         progress,
@@ -110,11 +136,11 @@ fn read_back(
         disk_size: disk.size(),
         alignment: disk.alignment().max(SMALLEST_GRANULE),
         extents: match options.coverage {
-            Coverage::EveryByte => Extents::EverythingIsData,
+            Coverage::EveryByte | Coverage::Sample(_) => Extents::EverythingIsData,
             Coverage::TrustZeroExtents => Extents::Ask,
         },
         zero_ranges: ZeroRanges::Skip,
-        changes: None,
+        changes: sample.as_ref(),
         done: &Durable::default(),
         known: parking_lot::Mutex::default(),
     };
@@ -146,7 +172,11 @@ fn read_back(
         return Err(failure);
     }
     progress.enter(Phase::Finished);
-    Ok(hasher.finish(outcome.results.into_iter().flatten()))
+    let read = outcome.results.into_iter().flatten();
+    Ok(match (wanted, &sample) {
+        (Expected::Disk(digest), Some(_)) => hasher.update(digest, read),
+        _ => hasher.finish(read),
+    })
 }
 
 fn report(expected: Expected<'_>, found: DiskDigest, progress: &Progress, started: Instant) -> VerifyReport {

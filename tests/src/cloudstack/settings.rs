@@ -29,6 +29,9 @@ pub struct Setup {
 pub struct Settings {
     /// `wait.detach.device`: how long a detach waits for the guest.
     pub detach_patience: Duration,
+    /// How long an unplug that the guest has not followed stands in the way of another: for ever with QEMU 6.0 to 8.0; later ones forget
+    /// it after 5 s, because a guest that boots misses it.
+    pub unplug_pends: Duration,
     /// `maxdatavolumeslimit` of the hypervisor.
     pub most_data_volumes: u32,
     /// `max.account.volumes`, root disks counted; none is no limit.
@@ -109,6 +112,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             detach_patience: Duration::from_secs(10),
+            unplug_pends: Duration::MAX,
             most_data_volumes: 6,
             most_volumes: None,
             job_ids: JobIds::OfTheCaller,

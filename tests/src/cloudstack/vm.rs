@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -35,8 +36,8 @@ pub(super) struct Vm {
     pub(super) queue: Arc<Mutex<()>>,
     /// The targets that libvirt has taken, by the device id that they were plugged with.
     pub(super) targets: BTreeMap<u32, Disk>,
-    /// Disks whose unplug was sent and has not been seen to end.
-    pub(super) leaving: Vec<Disk>,
+    /// Disks whose unplug was sent and has not been seen to end, and since when.
+    pub(super) leaving: Vec<(Disk, Instant)>,
     /// VM snapshots: with any of them no disk comes or goes.
     pub(super) snapshots: BTreeSet<Uuid>,
 }
@@ -60,7 +61,7 @@ impl Vm {
     /// Forgets targets and unplugs that are over, by what is plugged in now.
     pub(super) fn see(&mut self, plugged: &[Disk]) {
         self.targets.retain(|_, disk| plugged.contains(disk));
-        self.leaving.retain(|disk| plugged.contains(disk));
+        self.leaving.retain(|(disk, _)| plugged.contains(disk));
     }
 }
 

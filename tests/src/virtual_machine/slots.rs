@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use crate::Chance;
 
@@ -24,8 +25,8 @@ pub(super) enum Stage {
     Arriving,
     /// The guest has it.
     Plugged,
-    /// The guest was asked to let it go.
-    Leaving,
+    /// The guest was asked then to let it go.
+    Leaving(Instant),
 }
 
 /// A disk in a slot.
@@ -117,7 +118,7 @@ impl Slots {
 
     /// A machine that starts anew has every disk that had arrived; what the guest was asked for is forgotten.
     pub(super) fn start_anew(&mut self) {
-        let leaving = |other: &&mut Occupant| other.stage == Stage::Leaving;
+        let leaving = |other: &&mut Occupant| matches!(other.stage, Stage::Leaving(_));
         for occupant in self.occupants.values_mut().filter(leaving) {
             occupant.stage = Stage::Plugged;
         }

@@ -111,7 +111,7 @@ fn measure(run: &Run, args: &CopyArgs, engine: &Path) -> Result<Report> {
     let data = u64::from(args.size_mib) * MIB;
     let mut rows = Vec::new();
     for case in CASES.iter().filter(|case| wanted(case.key)) {
-        let place = Place::choose(run, data)?;
+        let place = Place::choose(run, data * (1 + case.stride))?;
         console::step(&format!(
             "{}: {} MiB of data, {} rounds",
             case.name, args.size_mib, args.rounds
@@ -121,7 +121,7 @@ fn measure(run: &Run, args: &CopyArgs, engine: &Path) -> Result<Report> {
         rows.push(row);
     }
     for key in many::KEYS.into_iter().filter(|key| wanted(key)) {
-        let place = Place::choose(run, data)?;
+        let place = Place::choose(run, data * 3)?;
         let plan = many::Plan {
             run,
             engine,
@@ -220,8 +220,9 @@ struct Place {
 }
 
 impl Place {
-    fn choose(run: &Run, data: u64) -> Result<Self> {
-        let needed = data * 5 / 2; // source and target, and something to spare
+    /// Room for so many bytes of images and targets at a time.
+    fn choose(run: &Run, bytes: u64) -> Result<Self> {
+        let needed = bytes * 11 / 10;
         if machine::available_memory() < needed {
             console::warn("not enough memory for the images: they lie on disk, which is measured as well");
             return Ok(Self { dir: run.temp_dir() });

@@ -1,6 +1,7 @@
 //! What is measured: the copy tools with the options of who wants them fast, and the target's device.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -10,6 +11,9 @@ use anyhow::{Context, Result};
 use crate::command::{command, output};
 use crate::console;
 use crate::run::Run;
+
+/// Larger targets are left sparse.
+const LARGEST_FILLED: u64 = 16 << 30;
 
 /// The name of ours among the tools.
 pub(super) const OURS: &str = "migrate-engine";
@@ -202,12 +206,19 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// The file is sparse, so that it is zero.
+    /// The file is zero. Its memory is there already, unless it is huge: what it costs to get that is no tool's affair.
     pub(super) fn make(dir: &Path, name: &str, size: u64) -> Result<Self> {
         let file = dir.join(name);
-        let made = File::create(&file).with_context(|| format!("cannot make {}", file.display()))?;
+        let mut made = File::create(&file).with_context(|| format!("cannot make {}", file.display()))?;
         made.set_len(size)
             .with_context(|| format!("cannot size {}", file.display()))?;
+        if size <= LARGEST_FILLED {
+            let zeroes = vec![0; 1 << 20];
+            for _ in 0..size >> 20 {
+                made.write_all(&zeroes)
+                    .with_context(|| format!("cannot fill {}", file.display()))?;
+            }
+        }
         let said = output(
             command("losetup")
                 .args(["--direct-io=on", "--find", "--show"])

@@ -99,7 +99,26 @@ fn checks(failures: &mut Vec<&'static str>) -> Result<()> {
         "-D",
         "warnings",
     ];
-    for (name, arguments) in [("fmt", ["fmt", "--check"].as_slice()), ("clippy", &warnings_deny)] {
+    // A workspace of its own, which shares what is built.
+    let fuzz = workspace::root().join("fuzz/Cargo.toml").display().to_string();
+    let target = workspace::target_dir()?.display().to_string();
+    let fuzz_fmt = ["fmt", "--check", "--manifest-path", &fuzz];
+    let fuzz_clippy = [
+        "clippy",
+        "--manifest-path",
+        &fuzz,
+        "--target-dir",
+        &target,
+        "--",
+        "-D",
+        "warnings",
+    ];
+    for (name, arguments) in [
+        ("fmt", ["fmt", "--check"].as_slice()),
+        ("clippy", &warnings_deny),
+        ("fmt", &fuzz_fmt),
+        ("clippy", &fuzz_clippy),
+    ] {
         console::step(&format!("cargo {}", arguments.join(" ")));
         if output(workspace::cargo().args([name, "--version"])).is_err() {
             console::warn(&format!(

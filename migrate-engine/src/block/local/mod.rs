@@ -197,6 +197,21 @@ impl Shared {
         self.direct.as_ref().filter(|_| fits).map(AsFd::as_fd)
     }
 
+    /// Tells a device that is no longer what was opened from one that failed.
+    fn judge(&self, failure: BlockError) -> BlockError {
+        if self.kind == Kind::File || matches!(failure, BlockError::Interrupted) {
+            return failure;
+        }
+        match kernel::device_size(self.buffered()).unwrap_or(0) {
+            now if now == self.size => failure,
+            now => BlockError::DeviceChanged {
+                before: self.size,
+                now,
+                source: Box::new(failure),
+            },
+        }
+    }
+
     /// Cuts a range into a part on whole granules and a shorter rest.
     fn aligned_part(&self, length: usize) -> usize {
         let mask = usize::try_from(self.alignment - 1).expect("an alignment is at most 64 KiB");

@@ -161,7 +161,8 @@ impl ReadWorker for LocalReader {
                 return Err(BlockError::Interrupted);
             }
             let buffer: &mut Buffer = &mut request.buffer;
-            self.read(request.offset + part.start as u64, &mut buffer[part.clone()])?;
+            self.read(request.offset + part.start as u64, &mut buffer[part.clone()])
+                .map_err(|failure| self.shared.judge(failure))?;
         }
         Ok(request)
     }

@@ -49,10 +49,10 @@ impl LocalWriter {
     }
 
     fn note<T>(&mut self, outcome: Result<T, BlockError>) -> Result<T, BlockError> {
-        if outcome.is_err() {
+        outcome.map_err(|failure| {
             self.state = State::Spent;
-        }
-        outcome
+            self.shared.judge(failure)
+        })
     }
 
     fn usable(&self) -> Result<(), BlockError> {

@@ -22,9 +22,10 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use twox_hash::XxHash3_64;
 
-use super::digest::DigestKind;
+use crate::model::DigestKind;
+
 pub use durable::Durable;
 pub(super) use durable::DurableBlock;
 pub(super) use entry::Entry;
@@ -46,7 +47,6 @@ pub struct Binding {
     /// Size of the target in bytes.
     pub target_size: u64,
     /// How blocks are hashed.
-    #[serde(with = "kind_as_text")]
     pub digest: DigestKind,
 }
 
@@ -307,7 +307,7 @@ fn check(ours: &Binding, theirs: &Binding, path: &Path) -> Result<(), JournalErr
 }
 
 fn frame(content: &[u8], before: u64) -> (Vec<u8>, u64) {
-    let checksum = xxh3_64_with_seed(content, before);
+    let checksum = XxHash3_64::oneshot_with_seed(before, content);
     let length = u32::try_from(content.len()).expect("a frame is at most 16 MiB");
     let mut frame = Vec::with_capacity(content.len() + 12);
     frame.extend(length.to_le_bytes());
@@ -338,7 +338,7 @@ impl<R: Read> Frames<R> {
         }
         let mut content = vec![0; length as usize];
         let is_whole = read_whole(&mut self.reader, &mut content)?;
-        if !is_whole || xxh3_64_with_seed(&content, self.checksum) != checksum {
+        if !is_whole || XxHash3_64::oneshot_with_seed(self.checksum, &content) != checksum {
             return Ok(None);
         }
         self.checksum = checksum;
@@ -365,23 +365,4 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalError {
     let path = path.to_owned();
     move |source| JournalError::Io { doing, path, source }
-}
-
-mod kind_as_text {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    use super::DigestKind;
-
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
-    pub(super) fn serialize<S: Serializer>(kind: &DigestKind, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(kind)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<DigestKind, D::Error> {
-        let text = String::deserialize(from)?;
-        [DigestKind::Blake3, DigestKind::Xxh3]
-            .into_iter()
-            .find(|kind| kind.to_string() == text)
-            .ok_or_else(|| D::Error::custom(format!("unknown digest `{text}`")))
-    }
 }

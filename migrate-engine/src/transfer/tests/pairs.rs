@@ -1,5 +1,6 @@
 //! Every kind of source to every kind of target: the result is compared by a tool that is not ours.
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use tempfile::tempdir;
@@ -52,7 +53,7 @@ fn assert_equal_by_cmp(source: &Path, target: &Path, size: u64, target_size: u64
 
 fn digest_of_file(path: &Path) -> RootDigest {
     let bytes = std::fs::read(path).unwrap();
-    let hasher = digest::BlockHasher::new(DigestKind::Blake3, bytes.len() as u64);
+    let hasher = digest::BlockHasher::new(DigestKind::default(), bytes.len() as u64);
     let blocks = bytes.chunks(1 << 20).map(|block| hasher.block(block));
     *hasher.finish((0u64..).zip(blocks)).root()
 }
@@ -386,6 +387,52 @@ fn a_changed_byte_is_found_and_named() {
     .unwrap();
     assert!(!again.is_equal());
     assert_eq!(again.differing_blocks, None);
+}
+
+/// The first and the last block are always in a sample; what was not read is not said to differ.
+#[test]
+fn a_sample_is_a_part_and_finds_what_is_in_it() {
+    let directory = tempdir().unwrap();
+    let (size, image) = (64_u64 << 20, directory.path().join("image"));
+    random_image(&image, size - 5, 8);
+    let (source, target) = (
+        local(&image, InitialContent::Unknown),
+        directory.path().join("target"),
+    );
+    dirty_file(&target, size - 5);
+    let disk = local(&target, InitialContent::Unknown);
+    let digest = moved(&source, &disk).digest;
+    let look = |percent| {
+        let options = VerifyOptions {
+            coverage: Coverage::Sample(percent),
+            ..VerifyOptions::default()
+        };
+        verify(
+            &disk,
+            Expected::Disk(&digest),
+            &options,
+            &Progress::new(),
+            &Cancel::new(),
+        )
+        .unwrap()
+    };
+    let (few, half, all) = (look(0), look(50), look(100));
+    assert!([&few, &half, &all].iter().all(|report| report.is_equal()));
+    assert_eq!((few.bytes_read, all.bytes_read), ((2 << 20) - 5, size - 5));
+    assert!(
+        (12 << 20..52 << 20).contains(&half.bytes_read),
+        "{}",
+        half.bytes_read
+    );
+
+    let file = std::fs::File::options().write(true).open(&target).unwrap();
+    for at in [size - 6, 30 << 20] {
+        file.write_all_at(&[0x11], at).unwrap();
+    }
+    let few = look(0);
+    assert_eq!((few.is_equal(), few.differing_blocks), (false, Some(1)));
+    assert_eq!(few.first_mismatches, [63 << 20..size - 5]);
+    assert_eq!(look(100).differing_blocks, Some(2));
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn binding() -> Binding {
         source_size: SIZE,
         target: "disk 1".into(),
         target_size: TARGET_SIZE,
-        digest: DigestKind::Blake3,
+        digest: DigestKind::default(),
     }
 }
 
@@ -159,7 +159,7 @@ fn through_cuts(seed: u64, cuts: usize, believes: bool) -> (u64, bool) {
     let stable = target.stable.lock();
     let (copied, tail) = stable.split_at(expected.len());
     let is_equal = *copied == expected && tail.iter().all(|byte| *byte == 0);
-    let hasher = digest::BlockHasher::new(DigestKind::Blake3, SIZE);
+    let hasher = digest::BlockHasher::new(DigestKind::default(), SIZE);
     let blocks = (0u64..).zip(expected.chunks(1 << 20).map(|block| hasher.block(block)));
     assert_eq!(report.digest.root(), hasher.finish(blocks).root(), "seed {seed}");
     (report.totals.bytes_resumed, is_equal)
@@ -301,7 +301,7 @@ fn goes_on_after_a_cancel(target: &dyn BlockWrite) {
     let report = copy.run(&progress, &cancel).unwrap();
     assert_eq!(report.totals.bytes_resumed, moved);
     let bytes = std::fs::read(&image).unwrap();
-    let hasher = digest::BlockHasher::new(DigestKind::Blake3, SIZE);
+    let hasher = digest::BlockHasher::new(DigestKind::default(), SIZE);
     let blocks = (0u64..).zip(bytes.chunks(1 << 20).map(|block| hasher.block(block)));
     assert_eq!(report.digest.root(), hasher.finish(blocks).root());
 }
@@ -372,7 +372,7 @@ fn updated_through_cuts(seed: u64, told: Told) -> CopyReport {
     let stable = target.stable.lock();
     assert!(stable.starts_with(&expected), "seed {seed}");
     assert!(stable[expected.len()..].iter().all(|byte| *byte == 0));
-    let hasher = digest::BlockHasher::new(DigestKind::Blake3, SIZE);
+    let hasher = digest::BlockHasher::new(DigestKind::default(), SIZE);
     let blocks = (0u64..).zip(expected.chunks(1 << 20).map(|block| hasher.block(block)));
     assert_eq!(report.digest.root(), hasher.finish(blocks).root(), "seed {seed}");
     report

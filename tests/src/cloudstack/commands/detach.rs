@@ -2,6 +2,7 @@
 //! the volume's id only, whatever VM the row points to by then (#14214).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -148,8 +149,10 @@ impl Disposal {
         let _host = host.lock().await;
         let plugged = hypervisor.plugged().await;
         work.commit(|state| {
+            let pends = state.settings.unplug_pends;
             let vm = state.vm(self.vm)?;
             vm.see(&plugged);
+            vm.leaving.retain(|(_, since)| since.elapsed() < pends);
             refuse_second_unplug(&vm.leaving, &self.disk)
         })?;
         if let Some(hold) = late(work) {
@@ -171,7 +174,7 @@ impl Disposal {
 
     fn mark_leaving(&self, work: &Work) {
         if let Ok(vm) = work.cloud.state().vm(self.vm) {
-            vm.leaving.push(self.disk.clone());
+            vm.leaving.push((self.disk.clone(), Instant::now()));
         }
     }
 
@@ -221,8 +224,8 @@ fn late(work: &Work) -> Option<Hold> {
     })
 }
 
-fn refuse_second_unplug(leaving: &[Disk], disk: &Disk) -> Result<(), Refusal> {
-    let Some(place) = leaving.iter().position(|other| other == disk) else {
+fn refuse_second_unplug(leaving: &[(Disk, Instant)], disk: &Disk) -> Result<(), Refusal> {
+    let Some(place) = leaving.iter().position(|(other, _)| other == disk) else {
         return Ok(());
     };
     Err(Refusal::runtime(format!(
