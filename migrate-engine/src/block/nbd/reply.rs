@@ -1,12 +1,13 @@
 //! Taking one reply apart: every length and range is checked against the request before a byte is stored.
 
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::ops::Range;
 
 use super::super::Extent;
 use super::connection::{Connection, Pending};
 use super::error::{NbdError, printable};
 use super::handshake::StatusKind;
+use super::socket::Socket;
 use super::wire::{self, Command};
 
 /// Error chunks that one request may get before its end.
@@ -110,16 +111,18 @@ impl Connection {
     fn receive_data(&mut self, pending: &Pending, part: Range<u64>) -> Result<(), NbdError> {
         let patience = self.patience;
         let (destination, stream) = self.destination(pending, part)?;
-        stream
-            .read_exact(destination)
-            .map_err(|error| NbdError::transport("receive from", error, patience))
+        let ahead = stream.buffer().len().min(destination.len());
+        let received = stream
+            .read_exact(&mut destination[..ahead])
+            .and_then(|()| stream.get_mut().fill(&mut destination[ahead..]));
+        received.map_err(|error| NbdError::transport("receive from", error, patience))
     }
 
     fn destination(
         &mut self,
         pending: &Pending,
         part: Range<u64>,
-    ) -> Result<(&mut [u8], &mut impl Read), NbdError> {
+    ) -> Result<(&mut [u8], &mut BufReader<Socket>), NbdError> {
         let place = pending
             .place
             .and_then(|(ticket, at)| Some((self.reads.get_mut(&ticket)?, at)));

@@ -2,11 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use tokio_rustls::rustls::ClientConnection;
 
 use super::super::Cancel;
@@ -80,6 +81,22 @@ impl Socket {
         Ok(())
     }
 
+    /// Fills the buffer. The kernel comes back only when it is full, or a time is over: a payload comes in many pieces, and each return for
+    /// a few of them costs a change of the thread.
+    pub(super) fn fill(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
+        if self.tls.is_some() {
+            return self.read_exact(buffer);
+        }
+        while !buffer.is_empty() {
+            let count = self.plain.wait(|stream| stream.receive_all(buffer))?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            buffer = &mut buffer[count..];
+        }
+        Ok(())
+    }
+
     /// From now on, a wait without a byte ends after this long.
     pub(super) fn set_patience(&mut self, patience: Duration) {
         self.plain.patience = patience;
@@ -89,6 +106,16 @@ impl Socket {
     pub(super) fn set_cancel(&mut self, cancel: Cancel, grace: Duration) {
         let plain = &mut self.plain;
         (plain.cancel, plain.grace, plain.cancelled_since) = (cancel, grace, None);
+    }
+}
+
+impl Stream {
+    fn receive_all(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let socket = match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        };
+        Ok(rustix::net::recv(socket, buffer, RecvFlags::WAITALL)?.1)
     }
 }
 
