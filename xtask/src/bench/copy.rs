@@ -228,7 +228,7 @@ impl Place {
             return Ok(Self { dir: run.temp_dir() });
         }
         let dir = run.dir().join("memory");
-        fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         // A file system of the run's own: whatever ends the run, the sweeper finds and unmounts it.
         output(
             command("mount")
