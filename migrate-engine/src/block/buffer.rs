@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-type FreeList = Arc<Mutex<Vec<Memory>>>;
+use super::memory::{self, Piece};
+
+type FreeList = Arc<Mutex<Vec<Piece>>>;
 
 /// A fixed number of equal, aligned buffers; a dropped buffer returns by itself.
 #[derive(Debug, Clone)]
@@ -16,7 +18,7 @@ pub struct BufferPool {
 /// One buffer, exclusively held. Its content is whatever the last user left.
 #[derive(Debug)]
 pub struct Buffer {
-    memory: Option<Memory>,
+    memory: Option<Piece>,
     home: FreeList,
 }
 
@@ -27,20 +29,12 @@ pub struct BufferSlice {
     range: Range<usize>,
 }
 
-/// Heap memory with an aligned window in it.
-#[derive(Debug)]
-struct Memory {
-    bytes: Vec<u8>,
-    window: Range<usize>,
-}
-
 impl BufferPool {
-    /// `count` buffers of `length` bytes whose addresses are multiples of `alignment` (a power of two).
+    /// `count` buffers of `length` bytes whose addresses are multiples of `alignment` (a power of two, at most 2 MiB).
     /// The kernel gives the memory as it is touched.
     pub fn new(count: usize, length: usize, alignment: usize) -> Self {
-        let free = (0..count).map(|_| Memory::new(length, alignment)).collect();
         Self {
-            free: Arc::new(Mutex::new(free)),
+            free: Arc::new(Mutex::new(memory::pieces(count, length, alignment))),
         }
     }
 
@@ -51,19 +45,6 @@ impl BufferPool {
             memory: Some(memory),
             home: Arc::clone(&self.free),
         })
-    }
-}
-
-impl Memory {
-    fn new(length: usize, alignment: usize) -> Self {
-        let bytes = vec![0; length + alignment];
-        let start = bytes.as_ptr().align_offset(alignment);
-        // `align_offset` may give up with usize::MAX; an unaligned window is slower, not wrong.
-        let start = if start <= alignment { start } else { 0 };
-        Self {
-            bytes,
-            window: start..start + length,
-        }
     }
 }
 
@@ -85,15 +66,15 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        let memory = self.memory.as_ref().expect("memory leaves a buffer only on drop");
-        &memory.bytes[memory.window.clone()]
+        let memory = self.memory.as_ref();
+        memory.expect("memory leaves a buffer only on drop").bytes()
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        let memory = self.memory.as_mut().expect("memory leaves a buffer only on drop");
-        &mut memory.bytes[memory.window.clone()]
+        let memory = self.memory.as_mut();
+        memory.expect("memory leaves a buffer only on drop").bytes_mut()
     }
 }
 

@@ -14,6 +14,7 @@ mod cancel;
 mod error;
 pub mod extent;
 pub mod local;
+mod memory;
 pub mod nbd;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -85,8 +86,13 @@ pub trait BlockRead: Send + Sync {
 
 /// One thread's handle on a [`BlockRead`]. After an error the handle is spent: drop it.
 pub trait ReadWorker: Send {
-    /// How many requests are worth having in flight.
+    /// How many requests are worth having in flight now.
     fn depth(&self) -> usize;
+
+    /// How many that may ever become.
+    fn most_depth(&self) -> usize {
+        self.depth()
+    }
 
     /// Extents that cover `range` exactly, in order, without gap or overlap.
     fn extents(&mut self, range: Range<u64>) -> Result<Vec<Extent>, BlockError>;

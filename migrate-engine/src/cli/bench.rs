@@ -9,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 
 use crate::app::Ending;
+use crate::block::nbd::depth_for;
 use crate::block::{Cancel, InitialContent, LocalDisk, LocalDiskOptions, NbdExport, NbdOptions};
 use crate::transfer::{
     self, Binding, Checkpoints, Copy, CopyOptions, CopyReport, Expected, Hashes, Journal, Progress,
@@ -36,8 +37,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "MIB")]
     update_mib: Option<u64>,
     /// Connections and threads.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = transfer::usual_workers())]
     workers: usize,
+    /// Most blocks in flight per connection, where that is not to follow from the workers.
+    #[arg(long)]
+    most_depth: Option<usize>,
     /// Keep a journal here, go on where it says, and remove it at the end.
     #[arg(long, value_name = "FILE", requires = "source_version")]
     journal: Option<PathBuf>,
@@ -87,7 +91,7 @@ impl Arguments {
         if self.verify {
             let expected = Expected::Disk(&report.digest);
             let options = VerifyOptions {
-                workers: self.workers,
+                workers: self.workers.max(VerifyOptions::default().workers),
                 ..VerifyOptions::default()
             };
             let verified = transfer::verify(&site.target, expected, &options, &site.progress, &site.cancel)?;
@@ -102,6 +106,7 @@ impl Arguments {
     fn site(&self) -> anyhow::Result<Site> {
         let options = NbdOptions {
             connections: self.workers,
+            most_depth: self.most_depth.unwrap_or_else(|| depth_for(self.workers)),
             ..NbdOptions::default()
         };
         let source = NbdExport::connect(self.source.parse()?, options)?;

@@ -16,6 +16,7 @@ use crate::model::{DigestKind, Route, Size};
 use crate::pipeline::{Copier, clean_up_after};
 use crate::source::{Backing, Format, ManifestCheck, Options};
 use crate::store::{Run, Store};
+use crate::transfer::usual_workers;
 
 /// Copy disks into volumes, and prove that they are equal.
 ///
@@ -82,9 +83,9 @@ pub(super) struct Arguments {
     /// At most so many bytes a second, such as `100MiB`.
     #[arg(long, value_name = "SIZE")]
     rate: Option<Size>,
-    /// Connections and threads per disk.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
-    workers: u16,
+    /// Connections and threads per disk; one per processor otherwise, from 2 to 4.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: Option<u16>,
     /// Also write the report as JSON; with several sources, `-1`, `-2`, … is added to the name.
     #[arg(long, value_name = "FILE")]
     json_report: Option<PathBuf>,
@@ -174,7 +175,9 @@ impl Arguments {
             scratch_dir: run.scratch().to_owned(),
             run_dir: run.dir().to_owned(),
             // One more for the sake of a connection that is about to close.
-            connections: defaults.connections.max(self.workers.saturating_add(1)),
+            connections: defaults
+                .connections
+                .max(self.workers.unwrap_or_default().saturating_add(1)),
             ..defaults
         }
     }
@@ -208,7 +211,7 @@ impl Arguments {
             },
             digest: self.digest,
             rate: self.rate.map(|rate| rate.0),
-            workers: self.workers.into(),
+            workers: self.workers.map_or_else(usual_workers, usize::from),
             operation_timeout: self.daemon.operation_timeout(),
         }
     }

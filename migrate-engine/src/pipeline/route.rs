@@ -11,6 +11,7 @@ use super::PipelineError;
 use super::disk::{Job, Moved, Served};
 use super::memory::Memory;
 use super::publication::{Publication, Records};
+use crate::block::nbd::depth_for;
 use crate::block::{
     BlockError, BlockWrite, Cancel, Durability, InitialContent, LocalDisk, LocalDiskOptions, NbdExport,
     NbdOptions,
@@ -29,6 +30,7 @@ type Remembered = (CopyReport, Option<Memory>);
 pub(super) fn reading(settings: &CopySettings) -> NbdOptions {
     NbdOptions {
         connections: settings.workers,
+        most_depth: depth_for(settings.workers),
         ..NbdOptions::default()
     }
 }
@@ -215,7 +217,7 @@ impl Job<'_> {
     ) -> Result<VerifyReport, PipelineError> {
         let digest = digest.clone();
         let options = VerifyOptions {
-            workers: self.copier.settings.workers,
+            workers: self.copier.settings.workers.max(VerifyOptions::default().workers),
             coverage,
             ..VerifyOptions::default()
         };

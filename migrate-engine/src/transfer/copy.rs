@@ -53,10 +53,16 @@ pub struct CopyOptions {
     pub(crate) hashes: Hashes,
 }
 
+/// How many workers a copy has unless told otherwise: one per processor, from 2 to 4.
+#[must_use]
+pub fn usual_workers() -> usize {
+    std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 4))
+}
+
 impl Default for CopyOptions {
     fn default() -> Self {
         Self {
-            workers: 4,
+            workers: usual_workers(),
             digest: DigestKind::default(),
             tail: Tail::default(),
             rate: RateLimit::default(),
@@ -180,9 +186,6 @@ impl<'a> Copy<'a> {
             scope.changes().map_or(source_size, Changes::bytes),
         );
         let stop = cancel.child();
-        let mut lanes = self.open_lanes(&stop)?;
-        let buffers = buffers_of(lanes[0].reader.depth().max(1), lanes[0].writer.depth());
-        let workers = lanes.len();
         let plan = Plan {
             progress,
             limit: source_size,
@@ -194,7 +197,16 @@ impl<'a> Copy<'a> {
             done: durable,
             known: parking_lot::Mutex::default(),
         };
-        plan.look_ahead(lanes[0].reader.as_mut(), &stop)?;
+        let count = (self.options.workers)
+            .min(source.max_workers())
+            .min(target.max_workers());
+        let mut lanes = crew::open(
+            count.max(1),
+            || self.open_lane(&stop),
+            |first| plan.look_ahead(first.reader.as_mut(), &stop),
+        )?;
+        let buffers = buffers_of(lanes[0].reader.most_depth().max(1), lanes[0].writer.depth());
+        let workers = lanes.len();
 
         progress.enter(Phase::Copying);
         let kind = scope.base().map_or(self.options.digest, |base| base.root().kind);
@@ -309,25 +321,19 @@ impl<'a> Copy<'a> {
         }
     }
 
-    fn open_lanes(&self, stop: &Cancel) -> Result<Vec<Lane<'a>>, TransferError> {
-        let count = self.options.workers;
-        let count = count
-            .min(self.source.max_workers())
-            .min(self.target.max_workers());
+    fn open_lane(&self, stop: &Cancel) -> Result<Lane<'a>, TransferError> {
         let failed = |side| move |source| TransferError::Open { side, source };
-        crew::open(count.max(1), || {
-            let reader = self.source.open_worker(stop).map_err(failed("source"))?;
-            let writer = self.target.open_worker(stop).map_err(failed("target"))?;
-            // Where a flush proves nothing, nothing is to be told.
-            let memory = self
-                .memory
-                .filter(|_| self.target.durability() == Durability::Durable);
-            let journal = memory.map(|(journal, _)| journal);
-            Ok(Lane {
-                reader,
-                writer,
-                ledger: Ledger::new(journal, self.options.checkpoints),
-            })
+        let reader = self.source.open_worker(stop).map_err(failed("source"))?;
+        let writer = self.target.open_worker(stop).map_err(failed("target"))?;
+        // Where a flush proves nothing, nothing is to be told.
+        let memory = self
+            .memory
+            .filter(|_| self.target.durability() == Durability::Durable);
+        let journal = memory.map(|(journal, _)| journal);
+        Ok(Lane {
+            reader,
+            writer,
+            ledger: Ledger::new(journal, self.options.checkpoints),
         })
     }
 }

@@ -44,20 +44,35 @@ pub(super) fn buffers_of(depth: usize, kept: usize) -> usize {
     depth + kept + 1
 }
 
-/// Opens up to `count` handles. The first must open; a server that refuses further ones gets fewer.
-pub(super) fn open<L>(
+/// Opens up to `count` handles: the first must open, and is given something to do while the others are opened, because a server
+/// may take its time over each. One that refuses further ones gets fewer.
+pub(super) fn open<L: Send>(
     count: usize,
-    mut open: impl FnMut() -> Result<L, TransferError>,
+    open: impl Fn() -> Result<L, TransferError> + Sync,
+    meanwhile: impl FnOnce(&mut L) -> Result<(), TransferError>,
 ) -> Result<Vec<L>, TransferError> {
-    let mut lanes = vec![open()?];
-    while lanes.len() < count {
-        match open() {
+    let mut first = open()?;
+    let (done, opened) = thread::scope(|scope| {
+        let opening: Vec<_> = (1..count)
+            .map_while(|_| thread::Builder::new().spawn_scoped(scope, &open).ok())
+            .collect();
+        let done = meanwhile(&mut first);
+        let opened: Vec<_> = opening
+            .into_iter()
+            .map(|opening| match opening.join() {
+                Ok(opened) => opened,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+            .collect();
+        (done, opened)
+    });
+    done?;
+    let mut lanes = vec![first];
+    for opened in opened {
+        match opened {
             Ok(lane) => lanes.push(lane),
             Err(error) if error.is_interruption() || has_changed(&error) => return Err(error),
-            Err(error) => {
-                tracing::warn!(%error, workers = lanes.len(), "going on with fewer workers");
-                break;
-            }
+            Err(error) => tracing::warn!(%error, "going on with a worker less"),
         }
     }
     Ok(lanes)
@@ -141,13 +156,13 @@ pub(super) fn drive(
     supply: &Supply<'_>,
     mut each: impl FnMut(Step) -> Result<(), TransferError>,
 ) -> Result<(), TransferError> {
-    let depth = reader.depth().max(1);
+    let most = reader.most_depth().max(1);
     let alignment = usize::try_from(supply.plan.alignment).expect("an alignment is at most 64 KiB");
-    let pool = BufferPool::new(buffers_of(depth, kept), BUFFER, alignment);
-    let mut in_flight: Vec<BlockTask> = Vec::with_capacity(depth);
+    let pool = BufferPool::new(buffers_of(most, kept), BUFFER, alignment);
+    let mut in_flight: Vec<BlockTask> = Vec::with_capacity(most);
     let mut held = None;
     loop {
-        while in_flight.len() < depth {
+        while in_flight.len() < reader.depth().clamp(1, most) {
             let next = match held.take() {
                 Some(block) => Some(Task::Block(block)),
                 None => supply.next(reader)?,

@@ -1,8 +1,8 @@
 //! Moving a disk: copy with a digest in the same pass, verification by reading back, live progress.
 //!
 //! Both run on operating system threads and block their caller until they are done; call them from a thread of
-//! your own. Memory: `workers x (depth + 1 + what the writer keeps)` buffers of 1 MiB (52 MiB from NBD to a
-//! device with the defaults), at most 5 MiB of extents, and 40 bytes of digest per MiB of data (32 per MiB of disk once finished).
+//! your own. Memory: `workers x (most depth + 1 + what the writer keeps)` buffers of 1 MiB (at most 58 MiB from NBD to a
+//! device with the defaults, and less where the server answers without a pause), at most 5 MiB of extents, and 40 bytes of digest per MiB of data (32 per MiB of disk once finished).
 
 mod copy;
 mod crew;
@@ -20,7 +20,7 @@ mod work;
 mod zeroes;
 
 pub use crate::model::DigestKind;
-pub use copy::{Copy, CopyOptions, Tail, copy};
+pub use copy::{Copy, CopyOptions, Tail, copy, usual_workers};
 pub(crate) use digest::Hashes;
 pub use digest::{BLOCK_SIZE, BlockDigest, DiskDigest, ParseDigestError, RootDigest};
 pub use error::TransferError;

@@ -18,7 +18,7 @@ use crate::block::extent::{self, ExtentKind};
 use crate::block::{BlockError, Cancel, Extent, ReadWorker};
 
 /// Extents are asked for in windows of this size; a multiple of the block.
-const WINDOW: u64 = 1 << 30;
+const WINDOW: u64 = 2 << 30;
 /// Ranges known ahead of the work at most, before one more window is asked for: the map of all but giant or
 /// scattered disks, so that the amount of data is known from the start.
 const MOST_KNOWN: usize = 64 << 10;

@@ -144,13 +144,14 @@ fn read_back(
         done: &Durable::default(),
         known: parking_lot::Mutex::default(),
     };
-    let mut readers = crew::open(options.workers.min(disk.max_workers()).max(1), || {
+    let open = || {
         disk.open_worker(&stop).map_err(|source| TransferError::Open {
             side: "disk to verify",
             source,
         })
-    })?;
-    plan.look_ahead(readers[0].as_mut(), &stop)?;
+    };
+    let count = options.workers.min(disk.max_workers()).max(1);
+    let readers = crew::open(count, open, |first| plan.look_ahead(first.as_mut(), &stop))?;
     let hasher = BlockHasher::new(expected.kind, expected.size);
     let supply = Supply {
         plan: &plan,

@@ -180,7 +180,7 @@ pub(super) fn list(name: &str, page: Vec<Value>, total: usize) -> Value {
 }
 
 /// The page of a list that was asked for, and how much there is in all.
-pub(super) fn page(params: &Params, all: Vec<Value>) -> Result<(Vec<Value>, usize), Refusal> {
+pub(super) fn page<T>(params: &Params, all: Vec<T>) -> Result<(Vec<T>, usize), Refusal> {
     /// `default.page.size`.
     const MOST: u64 = 500;
     let total = all.len();

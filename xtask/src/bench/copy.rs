@@ -11,7 +11,7 @@ use clap::Args;
 use super::cases::{CASES, Case};
 use super::report::{Report, Row, Runs};
 use super::source::Source;
-use super::tools::{OURS, Target, Tool, Way};
+use super::tools::{Layout, OURS, Target, Tool, Way};
 use super::{machine, many};
 use crate::command::{check, command, output, status};
 use crate::run::{self, Run};
@@ -111,7 +111,7 @@ fn measure(run: &Run, args: &CopyArgs, engine: &Path) -> Result<Report> {
     let data = u64::from(args.size_mib) * MIB;
     let mut rows = Vec::new();
     for case in CASES.iter().filter(|case| wanted(case.key)) {
-        let place = Place::choose(run, data * (1 + case.stride))?;
+        let place = Place::choose(run, data * 2)?;
         console::step(&format!(
             "{}: {} MiB of data, {} rounds",
             case.name, args.size_mib, args.rounds
@@ -148,13 +148,18 @@ fn measure_case(run: &Run, dir: &Path, case: &Case, args: &CopyArgs, engine: &Pa
         .into_iter()
         .chain(case.peers.iter().copied().map(Tool::Peer))
         .collect();
+    let layout = Layout {
+        count: args.size_mib.into(),
+        stride: case.stride,
+    };
+    let target = Target::make(dir, "target.raw", size, layout)?;
     let mut runs = Runs::new();
     // Round 0 is not counted: it pays for caches and memory that nobody has touched yet.
     for round in 0..=args.rounds as usize {
         // Each tool goes first in turn, so that none always follows the same one.
         for turn in 0..tools.len() {
             let tool = tools[(round + turn) % tools.len()];
-            let target = Target::make(dir, "target.raw", size)?;
+            target.wipe()?;
             let way = Way {
                 run,
                 engine,
@@ -170,7 +175,8 @@ fn measure_case(run: &Run, dir: &Path, case: &Case, args: &CopyArgs, engine: &Pa
                 sample.cpu,
                 sample.peak_mib
             ));
-            output(command("cmp").arg(&image).arg(&target.device))
+            // Not through the device: its page cache would be in the way of who writes to it directly.
+            output(command("cmp").arg(&image).arg(&target.file))
                 .with_context(|| format!("{} made a copy that differs", tool.name()))?;
             if round > 0 {
                 runs.entry(tool.name().to_owned()).or_default().push(sample);

@@ -11,7 +11,7 @@ use super::cases::Serving;
 use super::copy::build_image;
 use super::report::{Row, Runs};
 use super::source::Source;
-use super::tools::{OURS, Sample, Target};
+use super::tools::{Layout, OURS, Sample, Target};
 use crate::command::output;
 use crate::console;
 use crate::run::Run;
@@ -86,7 +86,11 @@ impl Plan<'_> {
     /// What the engine itself says of its time, without the start of its process: the copy before an update is none of it.
     fn timed_by_the_engine(&self, image: &Path, size: u64, more: &[&str]) -> Result<f64> {
         let source = Source::serve(self.run, Serving::Nbdkit(&[], &[]), image)?;
-        let target = Target::make(self.dir, "target.raw", size)?;
+        let layout = Layout {
+            count: CHANGED_MIB,
+            stride: size / MIB / CHANGED_MIB,
+        };
+        let target = Target::make(self.dir, "target.raw", size, layout)?;
         let mut engine = self.run.command(self.engine);
         engine
             .arg("bench-copy")
@@ -133,7 +137,11 @@ impl Plan<'_> {
             let folder = self.run.dir().join(format!("s{n}"));
             fs::create_dir_all(&folder)?;
             let source = Source::serve_in(self.run, &folder, Serving::Nbdkit(&[], &[]), image)?;
-            let target = Target::make(self.dir, &format!("target-{n}.raw"), size)?;
+            let layout = Layout {
+                count: size / MIB,
+                stride: 1,
+            };
+            let target = Target::make(self.dir, &format!("target-{n}.raw"), size, layout)?;
             let mut engine = self.run.command(self.engine);
             engine.arg("bench-copy").arg(source.uri()).arg(&target.device);
             copies.push((source, target, engine));

@@ -1,7 +1,7 @@
 //! What is measured: the copy tools with the options of who wants them fast, and the target's device.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -12,8 +12,7 @@ use crate::command::{command, output};
 use crate::console;
 use crate::run::Run;
 
-/// Larger targets are left sparse.
-const LARGEST_FILLED: u64 = 16 << 30;
+const MIB: u64 = 1 << 20;
 
 /// The name of ours among the tools.
 pub(super) const OURS: &str = "migrate-engine";
@@ -201,24 +200,26 @@ fn dd(way: &Way<'_>) -> Command {
 
 /// A fresh loop device with direct I/O on a file. Taken away when dropped, the file too.
 pub(super) struct Target {
-    file: PathBuf,
+    pub(super) file: PathBuf,
     pub(super) device: PathBuf,
+    layout: Layout,
+}
+
+/// Where there is data: `count` times one MiB, and `stride` MiB from each to the next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    pub(super) count: u64,
+    pub(super) stride: u64,
 }
 
 impl Target {
-    /// The file is zero. Its memory is there already, unless it is huge: what it costs to get that is no tool's affair.
-    pub(super) fn make(dir: &Path, name: &str, size: u64) -> Result<Self> {
+    /// The file is zero. Where it will hold data its memory is there already: what it costs to get that is no tool's affair.
+    pub(super) fn make(dir: &Path, name: &str, size: u64, layout: Layout) -> Result<Self> {
         let file = dir.join(name);
-        let mut made = File::create(&file).with_context(|| format!("cannot make {}", file.display()))?;
+        let made = File::create(&file).with_context(|| format!("cannot make {}", file.display()))?;
         made.set_len(size)
             .with_context(|| format!("cannot size {}", file.display()))?;
-        if size <= LARGEST_FILLED {
-            let zeroes = vec![0; 1 << 20];
-            for _ in 0..size >> 20 {
-                made.write_all(&zeroes)
-                    .with_context(|| format!("cannot fill {}", file.display()))?;
-            }
-        }
+        wipe(&file, layout)?;
         let said = output(
             command("losetup")
                 .args(["--direct-io=on", "--find", "--show"])
@@ -227,8 +228,25 @@ impl Target {
         Ok(Self {
             file,
             device: PathBuf::from(said.trim()),
+            layout,
         })
     }
+
+    /// Makes it zero again, where it is.
+    pub(super) fn wipe(&self) -> Result<()> {
+        wipe(&self.file, self.layout)
+    }
+}
+
+fn wipe(path: &Path, layout: Layout) -> Result<()> {
+    let context = || format!("cannot wipe {}", path.display());
+    let file = File::options().write(true).open(path).with_context(context)?;
+    let zeroes = vec![0; usize::try_from(MIB)?];
+    for index in 0..layout.count {
+        file.write_all_at(&zeroes, index * layout.stride * MIB)
+            .with_context(context)?;
+    }
+    Ok(())
 }
 
 impl Drop for Target {

@@ -28,6 +28,8 @@ pub(super) struct Connection {
     pub(super) completed: VecDeque<ReadRequest>,
     /// The outcome of the one block status request that may be under way.
     pub(super) mapped: Option<Result<Vec<Extent>, NbdError>>,
+    /// How long replies were waited for in all, where that was longer than a moment: the server is slow, or far.
+    pub(super) starved: Duration,
     next_number: u64,
     state: State,
 }
@@ -86,6 +88,7 @@ impl Connection {
             reads: HashMap::new(),
             completed: VecDeque::new(),
             mapped: None,
+            starved: Duration::ZERO,
             next_number: 0,
             state: State::Healthy,
         })

@@ -38,8 +38,10 @@ const WRITER_GRACE: Duration = Duration::from_secs(5);
 pub struct NbdOptions {
     /// Most connections, where the server allows more than one.
     pub connections: usize,
-    /// Blocks in flight per connection when reading.
+    /// Blocks in flight per connection when reading, to begin with.
     pub depth: usize,
+    /// What that may grow to where the server is found to take its time. Most servers work at no more than 16 requests of a connection.
+    pub most_depth: usize,
     /// Bound of connecting, and of each silence while negotiating.
     pub connect_timeout: Duration,
     /// Longest silence of the server while we wait for it.
@@ -72,7 +74,8 @@ impl Default for NbdOptions {
     fn default() -> Self {
         Self {
             connections: 4,
-            depth: 8,
+            depth: 4,
+            most_depth: depth_for(4),
             connect_timeout: Duration::from_secs(10),
             silence_timeout: Duration::from_secs(60),
             reconnect_for: Duration::from_secs(20),
@@ -81,6 +84,17 @@ impl Default for NbdOptions {
             initial_content: InitialContent::Unknown,
         }
     }
+}
+
+/// MiB in flight and in the writer's hands of one disk.
+const BUDGET: usize = 58;
+/// What of it each worker holds besides what it reads into.
+const KEPT: usize = 5;
+
+/// How deep each of so many connections may read within the memory of a disk: from 4 to 16 blocks.
+#[must_use]
+pub fn depth_for(connections: usize) -> usize {
+    (BUDGET / connections.max(1)).saturating_sub(KEPT).clamp(4, 16)
 }
 
 impl NbdExport {

@@ -2,6 +2,7 @@
 
 use std::io::{BufReader, Read};
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use super::super::Extent;
 use super::connection::{Connection, Pending};
@@ -9,6 +10,9 @@ use super::error::{NbdError, printable};
 use super::handshake::StatusKind;
 use super::socket::Socket;
 use super::wire::{self, Command};
+
+/// A server that works without a pause, on a machine that is busy, is not noticed by this.
+const A_MOMENT: Duration = Duration::from_millis(2);
 
 /// Error chunks that one request may get before its end.
 const MOST_ERROR_CHUNKS: usize = 16;
@@ -22,7 +26,13 @@ struct Chunk {
 
 impl Connection {
     pub(super) fn receive_message(&mut self) -> Result<(), NbdError> {
-        match self.number32()? {
+        let began = Instant::now();
+        let magic = self.number32()?;
+        let waited = began.elapsed();
+        if waited > A_MOMENT {
+            self.starved += waited;
+        }
+        match magic {
             wire::SIMPLE_REPLY_MAGIC => self.receive_simple(),
             wire::STRUCTURED_REPLY_MAGIC if self.terms.structured_replies => self.receive_chunk(),
             magic => Err(NbdError::protocol(format!("a reply that starts with {magic:#x}"))),

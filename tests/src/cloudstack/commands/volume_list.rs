@@ -32,11 +32,11 @@ pub(super) fn list(cloud: &Arc<Cloud>, call: &Call) -> Result<Value, Refusal> {
             .collect()
     };
     found.sort_by_key(|volume| (volume.created, volume.id));
-    let shown = found
+    let (asked_for, total) = page(&call.params, found)?;
+    let shown = asked_for
         .into_iter()
         .map(|volume| view::volume(cloud, &state, volume, call.viewer()));
-    let (shown, total) = page(&call.params, shown.collect())?;
-    Ok(wire::list("volume", shown, total))
+    Ok(wire::list("volume", shown.collect(), total))
 }
 
 /// What a volume must be to be listed.
