@@ -37,6 +37,7 @@ fn main() -> Result<ExitCode> {
     for violation in &figures.violations {
         println!("VIOLATION: {violation}");
     }
+    println!("{}", figures.table());
     println!(
         "crash matrix: {figures}; seed {}, {:.0} s",
         plan.seed,

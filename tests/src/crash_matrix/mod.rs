@@ -13,7 +13,7 @@ mod stray;
 mod strike;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +42,8 @@ pub struct Figures {
     pub missed: u64,
     /// How often an operation ended in each way.
     pub ends: BTreeMap<String, u64>,
+    /// How often each kind of operation was struck by each kind of blow.
+    pub struck: BTreeMap<(String, &'static str), u64>,
     /// What must not be.
     pub violations: Vec<String>,
 }
@@ -56,7 +58,29 @@ impl Figures {
         for (end, times) in other.ends {
             *self.ends.entry(end).or_default() += times;
         }
+        for (what, times) in other.struck {
+            *self.struck.entry(what).or_default() += times;
+        }
         self.violations.extend(other.violations);
+    }
+}
+
+impl Figures {
+    /// Operations by blows, as a table in Markdown.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let blows: BTreeSet<_> = self.struck.keys().map(|(_, blow)| *blow).collect();
+        let kinds: BTreeSet<_> = self.struck.keys().map(|(kind, _)| kind).collect();
+        let mut table = String::from("| operation |");
+        table.extend(blows.iter().map(|blow| format!(" {blow} |")));
+        table.push_str("\n|---|");
+        table.extend(blows.iter().map(|_| "--:|"));
+        for kind in kinds {
+            let times = |blow| self.struck.get(&(kind.clone(), blow)).copied().unwrap_or(0);
+            table.push_str(&format!("\n| `{kind}` |"));
+            table.extend(blows.iter().map(|blow| format!(" {} |", times(*blow))));
+        }
+        table
     }
 }
 
@@ -136,7 +160,14 @@ pub async fn strike_all(
             while ends.is_none_or(|end| Instant::now() < end) {
                 let next = queue.lock().pop();
                 match next {
-                    Some((scenario, arm)) => drop(tell.send(matrix.strike(scenario, &arm).await)),
+                    Some((scenario, arm)) => {
+                        let mut figures = matrix.strike(scenario, &arm).await;
+                        if figures.missed == 0 {
+                            let what = (scenario.name(), arm.kind());
+                            *figures.struck.entry(what).or_default() += 1;
+                        }
+                        drop(tell.send(figures));
+                    }
                     None if ends.is_none() => return,
                     None => tokio::time::sleep(Duration::from_millis(50)).await,
                 }

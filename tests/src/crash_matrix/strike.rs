@@ -34,6 +34,20 @@ pub enum Arm {
     CloudAndKill(&'static str, String),
 }
 
+impl Arm {
+    /// What kind of blow it is.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Kill(..) => "killed",
+            Self::Store("busy", _) => "database busy",
+            Self::Store(..) => "database full",
+            Self::Cloud(fault) => fault,
+            Self::CloudAndKill(..) => "a fault of the cloud, and killed",
+        }
+    }
+}
+
 /// What goes wrong between the daemon and the cloud: what is asked gets lost, what is answered gets lost or breaks off, it
 /// comes late, it comes twice, it takes long.
 pub const CLOUD_FAULTS: [&str; 6] = [

@@ -188,7 +188,7 @@ mod tests {
         let (options, cancel) = (CopyOptions::default(), Cancel::new());
         let onto = local(&target, InitialContent::Unknown);
         let there = copy(&source, &onto, &options, &Progress::new(), &cancel).unwrap();
-        assert_eq!(there.workers, 4);
+        assert_eq!(there.workers, options.workers);
         run(
             "cmp",
             &[

@@ -89,7 +89,7 @@ fn nbdkit_to_a_loop_device() {
     let report = check_to_loop_device(directory.path(), &source, &image);
     assert_eq!(
         (report.workers, report.extent_knowledge),
-        (4, ExtentKnowledge::Known)
+        (usual_workers(), ExtentKnowledge::Known)
     );
     assert!(report.totals.bytes_skipped > 0 && report.totals.bytes_found_zero > 0);
 }
@@ -150,7 +150,8 @@ fn qemu_nbd_raw_and_qcow2() {
     if !have(&["qemu-nbd", "qemu-img"]) || !have_loop_devices() {
         return;
     }
-    for (format, shared, workers) in [("raw", "8", 4), ("qcow2", "8", 4), ("qcow2", "1", 1)] {
+    let all = usual_workers();
+    for (format, shared, workers) in [("raw", "8", all), ("qcow2", "8", all), ("qcow2", "1", 1)] {
         let directory = tempdir().unwrap();
         let raw = directory.path().join("raw");
         random_image(&raw, 20 << 20, 4);
@@ -520,7 +521,7 @@ fn by_tcp() {
     });
     let source = NbdExport::connect(uri.parse().unwrap(), NbdOptions::default()).unwrap();
     let target = local(&copied, InitialContent::Unknown);
-    assert_eq!(moved(&source, &target).workers, 4);
+    assert_eq!(moved(&source, &target).workers, usual_workers());
     assert_equal_by_cmp(&image, &copied, SIZE, SIZE);
 }
 
