@@ -153,3 +153,36 @@ async fn volumes_stay_attached_where_that_is_wanted_and_are_used_as_they_are() {
     bench.copied(&[text(&raw), "--overwrite"]).await;
     bench.assert_holds(&bench.volume().await, &raw).await;
 }
+
+/// What was not read back is not said to be proven.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_is_called_a_sample_and_the_digest_is_the_kind_that_was_asked_for() {
+    let Some(bench) = Bench::started().await else {
+        return;
+    };
+    let raw = bench.full_disk("disk.raw", SIZE);
+    let arguments = [text(&raw), "--verify-sample", "1", "--digest", "blake3"];
+    let ended = bench.copy(&arguments).await;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let disk = ended.disk(0);
+    let read = disk["bytes_verified"].as_u64().unwrap();
+    let first_and_last = (1 << 20) + (512 << 10);
+    assert!((first_and_last..SIZE).contains(&read), "{read}");
+    assert!(disk["digest"]["target"].is_null());
+    let digest = disk["digest"]["source"].as_str().unwrap();
+    assert!(digest.starts_with("blake3-tree:"), "{digest}");
+    assert!(ended.stdout.contains("a SAMPLE of"), "{ended:#?}");
+    bench.assert_holds(&bench.volume().await, &raw).await;
+
+    let whole = bench.copied(&[text(&raw), "--overwrite"]).await;
+    assert_eq!(whole.disk(0)["bytes_verified"], SIZE);
+    for refused in [
+        &["--verify-sample", "0"][..],
+        &["--verify-sample", "101"],
+        &["--verify-sample", "5", "--no-verify"],
+        &["--digest", "md5"],
+    ] {
+        let ended = bench.copy(&[&[text(&raw)], refused].concat()).await;
+        assert_eq!(ended.code, Some(2), "{refused:?}");
+    }
+}

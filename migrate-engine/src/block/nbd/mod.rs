@@ -8,6 +8,7 @@ mod changes;
 mod connection;
 mod error;
 mod handshake;
+mod pace;
 mod read;
 mod reply;
 mod socket;

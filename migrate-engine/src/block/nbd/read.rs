@@ -11,6 +11,7 @@ use super::super::{BlockError, Cancel, Extent, ReadRequest, ReadWorker, extent};
 use super::Shared;
 use super::connection::{Connection, Pending};
 use super::error::NbdError;
+use super::pace::Pace;
 use super::wire::Command;
 
 /// The largest range whose block status is asked at once.
@@ -18,9 +19,6 @@ const STATUS_WINDOW: u64 = 2 << 30;
 
 /// Between two attempts to reach a server that is gone.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(250);
-/// After so many reads, and so long, it is seen whether more should be in flight.
-const PACE: (u32, Duration) = (4, Duration::from_millis(12));
-
 /// How often a line may be lost before a read has come through it.
 const MOST_LOSSES: u32 = 5;
 
@@ -37,42 +35,9 @@ pub(super) struct NbdReader {
     failed_reads: HashMap<u64, u32>,
 }
 
-/// How many reads are in flight: more, where much of the time nothing comes although so many are asked for. It is bytes in
-/// flight that fill a line, and no more of them are wanted where the server works without a pause.
-struct Pace {
-    depth: usize,
-    reads: u32,
-    since: Instant,
-    starved_before: Duration,
-}
-
-impl Pace {
-    fn new(depth: usize, starved: Duration) -> Self {
-        Self {
-            depth,
-            reads: 0,
-            since: Instant::now(),
-            starved_before: starved,
-        }
-    }
-
-    /// A read came through; `starved` is how long replies were waited for since the connection began.
-    fn completed(&mut self, starved: Duration, most: usize) {
-        self.reads += 1;
-        let passed = self.since.elapsed();
-        if self.reads < PACE.0 || passed < PACE.1 {
-            return;
-        }
-        let waited = starved.saturating_sub(self.starved_before);
-        let is_starving = waited * 3 > passed;
-        let depth = if is_starving { self.depth * 2 } else { self.depth };
-        *self = Self::new(depth.min(most), starved);
-    }
-}
-
 impl NbdReader {
     pub(super) fn new(shared: Arc<Shared>, connection: Connection, cancel: Cancel) -> Self {
-        let pace = Pace::new(shared.options.depth.max(1), connection.starved);
+        let pace = Pace::new(shared.options.depth.max(1), Instant::now(), connection.starved);
         Self {
             shared,
             cancel,
@@ -206,11 +171,11 @@ impl NbdReader {
 
 impl ReadWorker for NbdReader {
     fn depth(&self) -> usize {
-        self.pace.depth
+        self.pace.depth()
     }
 
     fn most_depth(&self) -> usize {
-        self.shared.options.most_depth.max(self.pace.depth)
+        self.shared.options.most_depth.max(self.pace.depth())
     }
 
     fn extents(&mut self, range: Range<u64>) -> Result<Vec<Extent>, BlockError> {
@@ -229,7 +194,7 @@ impl ReadWorker for NbdReader {
             let window = at..range.end.min(at + STATUS_WINDOW);
             let found = self.map(&window)?.unwrap_or_else(|| vec![Extent::data(window)]);
             // That a map takes its time says nothing of reading.
-            self.pace = Pace::new(self.pace.depth, self.connection().starved);
+            self.pace = Pace::new(self.pace.depth(), Instant::now(), self.connection().starved);
             at = found.last().map_or(at, Extent::end);
             extents.extend(found);
         }
@@ -268,7 +233,7 @@ impl ReadWorker for NbdReader {
         self.in_flight -= 1;
         self.losses = 0;
         let (most, starved) = (self.most_depth(), self.connection().starved);
-        self.pace.completed(starved, most);
+        self.pace.completed(Instant::now(), starved, most);
         Ok(request)
     }
 }
