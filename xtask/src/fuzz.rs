@@ -1,8 +1,9 @@
 //! `cargo xtask fuzz`: what parses foreign bytes, under a fuzzer and a sanitizer, for a bounded time.
 
+use std::fs;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::command::{check, find, output};
@@ -40,10 +41,14 @@ pub(crate) fn fuzz(args: &FuzzArgs) -> Result<ExitCode> {
     } else {
         &args.targets
     };
+    // Sockets of the targets, which a fuzzer does not take away.
+    let scratch = workspace::root().join("fuzz/target/tmp");
+    fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
     let seconds = args.minutes * 60 / targets.len().max(1) as u64;
     for target in targets {
         console::step(&format!("fuzz {target} for {seconds} s"));
         let mut run = cargo_fuzz();
+        run.env("TMPDIR", &scratch);
         run.args(["run", target, "--"]);
         run.args([
             format!("-max_total_time={seconds}"),
@@ -55,6 +60,7 @@ pub(crate) fn fuzz(args: &FuzzArgs) -> Result<ExitCode> {
         // What it found lies in fuzz/artifacts, and the fuzzer has said how to repeat it.
         check(&mut run)?;
     }
+    fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
