@@ -80,16 +80,14 @@ impl Job<'_> {
                     .await?
             }
         };
-        let verified = match self.copier.settings.verification {
+        let coverage = match self.copier.settings.verification {
             Verification::Skip => None,
-            Verification::ReadBack => {
-                let all = Coverage::EveryByte;
-                Some(self.read_back(local, &copy.digest, all, cancel).await?)
-            }
-            Verification::Sample(percent) => {
-                let some = Coverage::Sample(percent);
-                Some(self.read_back(local, &copy.digest, some, cancel).await?)
-            }
+            Verification::ReadBack => Some(Coverage::EveryByte),
+            Verification::Sample(percent) => Some(Coverage::Sample(percent)),
+        };
+        let verified = match coverage {
+            None => None,
+            Some(coverage) => Some(self.read_back(local, &copy.digest, coverage, cancel).await?),
         };
         if let Some(memory) = memory {
             memory.forget();

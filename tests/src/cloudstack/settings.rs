@@ -29,7 +29,7 @@ pub struct Setup {
 pub struct Settings {
     /// `wait.detach.device`: how long a detach waits for the guest.
     pub detach_patience: Duration,
-    /// How long an unplug that the guest has not followed stands in the way of another: for ever with some QEMUs since 6.0; later ones forget
+    /// How long an unplug that the guest has not followed stands in the way of another: for ever with some QEMUs; newer ones forget
     /// it after 5 s, because a guest that boots misses it.
     pub unplug_pends: Duration,
     /// `maxdatavolumeslimit` of the hypervisor.

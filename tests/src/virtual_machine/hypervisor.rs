@@ -23,8 +23,8 @@ const FIRST_PCI_SLOT: u8 = 6;
 /// How many targets a SCSI controller has.
 const SCSI_TARGETS: u64 = 255;
 
-/// How long a request to leave stands in the way of another (source: QEMU from 8.1 on; 5 s in `hw/pci/pcie.c`, as good as nothing
-/// in `hw/acpi/pcihp.c`, because a guest that boots misses requests).
+/// How long a request to leave stands in the way of another (source: newer QEMUs; 5 s in `hw/pci/pcie.c`, as good as nothing in
+/// `hw/acpi/pcihp.c`, because a guest that boots misses requests).
 const UNPLUG_PENDS: Duration = Duration::from_secs(5);
 
 /// What disks are attached by.
