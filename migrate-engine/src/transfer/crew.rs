@@ -188,7 +188,7 @@ pub(super) fn drive(
         if in_flight.is_empty() {
             return Ok(());
         }
-        let request = reader.complete().map_err(|source| {
+        let mut request = reader.complete().map_err(|source| {
             let oldest = in_flight
                 .iter()
                 .map(|block| (block.offset(), block.length as u64))
@@ -199,6 +199,7 @@ pub(super) fn drive(
             .iter()
             .position(|block| block.offset() == request.offset);
         let block = in_flight.swap_remove(found.expect("a reader gives back only what was submitted"));
+        block.clear_gaps(&mut request.buffer);
         each(Step::Block(block, request.buffer))?;
     }
 }
@@ -215,10 +216,9 @@ impl Supply<'_> {
         &self,
         reader: &mut dyn ReadWorker,
         block: &BlockTask,
-        mut buffer: Buffer,
+        buffer: Buffer,
     ) -> Result<(), TransferError> {
         let place = (block.offset(), block.length as u64);
-        block.clear_gaps(&mut buffer);
         let request = ReadRequest {
             offset: block.offset(),
             buffer,

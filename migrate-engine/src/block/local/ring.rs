@@ -68,19 +68,25 @@ impl Ring {
         }
     }
 
-    /// Waits for the end of one write: how many bytes were written, or why none. The queue must not be empty.
+    /// A write that has ended, if one has: how many bytes were written, or why none.
+    pub(super) fn ended(&mut self) -> io::Result<Option<(Queued, io::Result<usize>)>> {
+        let Some(ended) = self.uring.completion().next() else {
+            return Ok(None);
+        };
+        let slot = usize::try_from(ended.user_data()).map_err(io::Error::other)?;
+        let write = self.slots.get_mut(slot).and_then(Option::take);
+        let write = write.ok_or_else(|| io::Error::other("the kernel ended a write that was not begun"))?;
+        self.in_flight -= 1;
+        let result = usize::try_from(ended.result());
+        let result = result.map_err(|_| io::Error::from_raw_os_error(-ended.result()));
+        Ok(Some((write, result)))
+    }
+
+    /// Waits for the end of one write. The queue must not be empty.
     pub(super) fn reap(&mut self) -> io::Result<(Queued, io::Result<usize>)> {
         loop {
-            let ended = self.uring.completion().next();
-            if let Some(ended) = ended {
-                let slot = usize::try_from(ended.user_data()).map_err(io::Error::other)?;
-                let write = self.slots.get_mut(slot).and_then(Option::take);
-                let write =
-                    write.ok_or_else(|| io::Error::other("the kernel ended a write that was not begun"))?;
-                self.in_flight -= 1;
-                let result = usize::try_from(ended.result());
-                let result = result.map_err(|_| io::Error::from_raw_os_error(-ended.result()));
-                return Ok((write, result));
+            if let Some(ended) = self.ended()? {
+                return Ok(ended);
             }
             match self.uring.submit_and_wait(1) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),

@@ -67,7 +67,8 @@ impl LocalWriter {
 
     /// Gives a part of whole granules to the kernel, or writes it where that is not possible.
     fn queue(&mut self, offset: u64, data: BufferSlice) -> Result<(), BlockError> {
-        while self.ring.as_ref().is_some_and(Ring::is_full) {
+        self.settle_ended()?;
+        if self.ring.as_ref().is_some_and(Ring::is_full) {
             self.settle_one()?;
         }
         let direct = self.shared.direct_for(offset, &data);
@@ -84,16 +85,30 @@ impl LocalWriter {
             })
     }
 
-    /// Waits for one write. What the kernel did not write, or did not want to, is written here.
+    /// Waits for one write.
     fn settle_one(&mut self) -> Result<(), BlockError> {
         let Some(ring) = self.ring.as_mut().filter(|ring| !ring.is_empty()) else {
             return Ok(());
         };
-        let ended = ring.reap().map_err(|source| BlockError::System {
-            action: "wait for a write",
-            source,
-        });
-        let (Queued { offset, data }, result) = ended?;
+        let ended = ring.reap().map_err(cannot_wait)?;
+        self.judge(ended)
+    }
+
+    /// Gives back the buffers of all that have ended, without a wait.
+    fn settle_ended(&mut self) -> Result<(), BlockError> {
+        while let Some(ring) = self.ring.as_mut()
+            && let Some(ended) = ring.ended().map_err(cannot_wait)?
+        {
+            self.judge(ended)?;
+        }
+        Ok(())
+    }
+
+    /// What the kernel did not write, or did not want to, is written here.
+    fn judge(
+        &self,
+        (Queued { offset, data }, result): (Queued, std::io::Result<usize>),
+    ) -> Result<(), BlockError> {
         let again = |error: &std::io::Error| match Errno::from_io_error(error) {
             Some(Errno::INTR | Errno::AGAIN) => true,
             // As in `write_all`.
@@ -240,5 +255,12 @@ impl WriteWorker for LocalWriter {
             source: source.into(),
         });
         self.note(flushed)
+    }
+}
+
+fn cannot_wait(source: std::io::Error) -> BlockError {
+    BlockError::System {
+        action: "wait for a write",
+        source,
     }
 }

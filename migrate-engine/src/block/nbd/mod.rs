@@ -39,7 +39,7 @@ const WRITER_GRACE: Duration = Duration::from_secs(5);
 pub struct NbdOptions {
     /// Most connections, where the server allows more than one.
     pub connections: usize,
-    /// Blocks in flight per connection when reading, to begin with.
+    /// Blocks in flight per connection when reading, to begin with, if that is no more than `most_depth`.
     pub depth: usize,
     /// What that may grow to where the server is found to take its time. Most servers work at no more than 16 requests of a connection.
     pub most_depth: usize,
@@ -75,7 +75,7 @@ impl Default for NbdOptions {
     fn default() -> Self {
         Self {
             connections: 4,
-            depth: 4,
+            depth: 8,
             most_depth: depth_for(4),
             connect_timeout: Duration::from_secs(10),
             silence_timeout: Duration::from_secs(60),

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 const LOOK: (u32, Duration) = (4, Duration::from_millis(12));
 
 /// More are in flight where much of the time nothing comes although so many are asked for: it is bytes in flight that fill a
-/// line. No more are wanted where the server works without a pause; they would only push its buffers and ours out of the cache.
+/// line. No more are wanted where the server works without a pause; they would only push its buffers out of the cache. Ours have no memory
+/// before an answer comes.
 pub(super) struct Pace {
     depth: usize,
     reads: u32,

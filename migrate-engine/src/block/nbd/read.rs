@@ -37,7 +37,8 @@ pub(super) struct NbdReader {
 
 impl NbdReader {
     pub(super) fn new(shared: Arc<Shared>, connection: Connection, cancel: Cancel) -> Self {
-        let pace = Pace::new(shared.options.depth.max(1), Instant::now(), connection.starved);
+        let depth = shared.options.depth.min(shared.options.most_depth).max(1);
+        let pace = Pace::new(depth, Instant::now(), connection.starved);
         Self {
             shared,
             cancel,
@@ -175,7 +176,7 @@ impl ReadWorker for NbdReader {
     }
 
     fn most_depth(&self) -> usize {
-        self.shared.options.most_depth.max(self.pace.depth())
+        self.shared.options.most_depth.max(1)
     }
 
     fn extents(&mut self, range: Range<u64>) -> Result<Vec<Extent>, BlockError> {
