@@ -17,5 +17,7 @@ pub mod store;
 
 pub mod pipeline;
 
+pub mod api;
+
 pub mod app;
 pub mod cli;

@@ -1,6 +1,7 @@
 //! The life of one `migrate-engine copy` or `export`: signals, progress, report.
 
 mod human;
+mod listen;
 mod progress;
 mod publish;
 
@@ -13,8 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::block::Cancel;
 use crate::model::{CopyReport, Outcome};
-use crate::pipeline::Copier;
+use crate::pipeline::{Board, Copier};
+use crate::source;
 
+pub use listen::Service;
 pub use progress::Show;
 pub use publish::{Form, publish};
 
@@ -29,16 +32,18 @@ pub enum Ending {
     Cancelled,
 }
 
-/// Copies, shows progress on standard error and the report on standard output, and writes `json` where asked.
+/// Copies, shows progress on standard error and to those who look at `board`, the report on standard output, and writes `json` where
+/// asked.
 ///
 /// # Errors
 /// Where the report cannot be written.
-pub async fn copy(copier: &Copier, spec: &str, json: Option<&Path>) -> anyhow::Result<Ending> {
-    let watch = if std::io::stderr().is_terminal() {
+pub async fn copy(copier: &Copier, spec: &str, board: &Board, json: Option<&Path>) -> anyhow::Result<Ending> {
+    let show = if std::io::stderr().is_terminal() {
         Show::bar()
     } else {
         Show::lines()
     };
+    let watch = (show, board.watch(source::shown(spec)));
     let (report, error) = copier.copy(spec, &watch).await;
     drop(watch);
     human::print_report(&report);

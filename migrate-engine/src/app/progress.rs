@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::human;
 use crate::model::Size;
-use crate::pipeline::Watch;
+use crate::pipeline::{Doing, Watch};
 use crate::transfer::{Phase, Progress, Snapshot};
 
 /// How often a bar is drawn.
@@ -26,7 +26,7 @@ pub struct Show {
 /// What moves now.
 struct Watched {
     looking: JoinHandle<()>,
-    disk: String,
+    what: String,
     progress: Arc<Progress>,
     since: Instant,
 }
@@ -62,8 +62,9 @@ impl Watch for Show {
         }
     }
 
-    fn moving(&self, disk: &str, progress: &Arc<Progress>) {
-        let (of, bar) = (disk.to_owned(), self.bar.clone());
+    fn moving(&self, doing: Doing, disk: &str, progress: &Arc<Progress>) {
+        let what = format!("{doing} {disk}");
+        let (of, bar) = (what.clone(), self.bar.clone());
         let pace = if bar.is_some() { DRAW } else { LINE };
         let mut states = progress.follow(pace);
         let looking = tokio::spawn(async move {
@@ -73,7 +74,7 @@ impl Watch for Show {
         });
         let watched = Watched {
             looking,
-            disk: disk.to_owned(),
+            what,
             progress: Arc::clone(progress),
             since: Instant::now(),
         };
@@ -88,7 +89,7 @@ impl Watch for Show {
         };
         watched.looking.abort();
         let now = watched.progress.snapshot();
-        self.say(&last_line(&watched.disk, &now, watched.since.elapsed()));
+        self.say(&last_line(&watched.what, &now, watched.since.elapsed()));
         if let Some(bar) = &self.bar {
             bar.reset();
         }

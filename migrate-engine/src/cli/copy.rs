@@ -1,5 +1,6 @@
 //! `migrate-engine copy`: what may be asked, and the settings that it means.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,11 +10,11 @@ use clap::{Args, CommandFactory as _};
 use super::Cli;
 use super::daemon::Daemon;
 use super::server::Server;
-use crate::app::{self, Ending};
+use crate::app::{self, Ending, Service};
 use crate::block::Cancel;
 use crate::config::{Afterwards, Begin, CopySettings, Existing, Verification};
 use crate::model::{DigestKind, Route, Size};
-use crate::pipeline::{Copier, clean_up_after};
+use crate::pipeline::{Board, Copier, clean_up_after};
 use crate::source::{Backing, Format, ManifestCheck, Options};
 use crate::store::{Run, Store};
 use crate::transfer::usual_workers;
@@ -86,6 +87,9 @@ pub(super) struct Arguments {
     /// Connections and threads per disk; one per processor otherwise, from 2 to 4.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: Option<u16>,
+    /// Serve the progress here meanwhile, on the loopback: `/api/v1/transfers`, `/api/v1/events` (a stream), `/metrics`.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
     /// Also write the report as JSON; with several sources, `-1`, `-2`, … is added to the name.
     #[arg(long, value_name = "FILE")]
     json_report: Option<PathBuf>,
@@ -101,8 +105,9 @@ impl Arguments {
             let text = "--vm names one machine; give one source";
             Cli::command().error(ErrorKind::ArgumentConflict, text).exit();
         }
-        let copier = match self.copier().await {
-            Ok(copier) => copier,
+        let board = Board::new();
+        let (copier, service) = match self.begin(&board).await {
+            Ok(begun) => begun,
             Err(error) => {
                 for (n, source) in self.sources.iter().enumerate() {
                     app::report_failure(source, &error, self.report_path(n).as_deref())?;
@@ -110,10 +115,26 @@ impl Arguments {
                 return Err(error);
             }
         };
+        let ending = self.copy_each(&copier, &board).await;
+        if let Some(service) = service {
+            service.end().await;
+        }
+        ending
+    }
+
+    async fn begin(&self, board: &Board) -> anyhow::Result<(Copier, Option<Service>)> {
+        let service = match self.listen {
+            Some(address) => Some(Service::begin(address, board.clone()).await?),
+            None => None,
+        };
+        Ok((self.copier().await?, service))
+    }
+
+    async fn copy_each(&self, copier: &Copier, board: &Board) -> anyhow::Result<Ending> {
         let mut worst = Ending::Completed;
         for (n, source) in self.sources.iter().enumerate() {
             let json = self.report_path(n);
-            match app::copy(&copier, source, json.as_deref()).await? {
+            match app::copy(copier, source, board, json.as_deref()).await? {
                 Ending::Cancelled => return Ok(Ending::Cancelled),
                 Ending::Failed => worst = Ending::Failed,
                 Ending::Completed => {}

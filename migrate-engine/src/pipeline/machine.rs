@@ -36,10 +36,46 @@ pub trait Watch: Send + Sync {
     fn say(&self, text: &str);
 
     /// The bytes of a disk begin to move; `progress` is live until [`done`](Self::done).
-    fn moving(&self, disk: &str, progress: &Arc<Progress>);
+    fn moving(&self, doing: Doing, disk: &str, progress: &Arc<Progress>);
 
     /// They no longer move.
     fn done(&self);
+}
+
+/// Why bytes move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// From the source to the volume.
+    Copying,
+    /// From the volume, to be compared.
+    ReadingBack,
+}
+
+impl std::fmt::Display for Doing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Copying => "copying",
+            Self::ReadingBack => "reading back",
+        })
+    }
+}
+
+/// Both are told everything.
+impl<A: Watch, B: Watch> Watch for (A, B) {
+    fn say(&self, text: &str) {
+        self.0.say(text);
+        self.1.say(text);
+    }
+
+    fn moving(&self, doing: Doing, disk: &str, progress: &Arc<Progress>) {
+        self.0.moving(doing, disk, progress);
+        self.1.moving(doing, disk, progress);
+    }
+
+    fn done(&self) {
+        self.0.done();
+        self.1.done();
+    }
 }
 
 impl Copier {

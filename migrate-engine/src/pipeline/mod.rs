@@ -1,6 +1,7 @@
 //! The path of a copy: source opened and judged, volume provisioned, attached and proven, bytes moved, flushed, read back,
 //! everything given back. And the path of an export, which serves the proven device to others instead.
 
+mod board;
 mod disk;
 mod error;
 mod leftovers;
@@ -14,7 +15,8 @@ mod route;
 mod selection;
 mod vigil;
 
+pub use board::{Board, BoardWatch, Counts, Transfer};
 pub use error::PipelineError;
 pub use leftovers::clean_up_after;
-pub use machine::{Copier, Watch};
+pub use machine::{Copier, Doing, Watch};
 pub use publisher::{Audience, Published, Publisher};

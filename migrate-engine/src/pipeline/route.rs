@@ -9,6 +9,7 @@ use volume_client::types::VolumeId;
 
 use super::PipelineError;
 use super::disk::{Job, Moved, Served};
+use super::machine::Doing;
 use super::memory::Memory;
 use super::publication::{Publication, Records};
 use crate::block::nbd::depth_for;
@@ -195,7 +196,7 @@ impl Job<'_> {
             };
             copied.map(|report| (report, memory))
         };
-        let copied = self.on_threads(cancel, "copying", work).await?;
+        let copied = self.on_threads(cancel, Doing::Copying, work).await?;
         let (report, memory) =
             copied.map_err(|source| self.failed("copy", Some(served.disk.server_words()), source))?;
         if report.durability == Durability::NotOffered {
@@ -222,7 +223,7 @@ impl Job<'_> {
         let work = move |progress: &Progress, cancel: &Cancel| {
             transfer::verify(&*local, Expected::Disk(&digest), &options, progress, cancel)
         };
-        let compared = self.on_threads(cancel, "reading back", work).await?;
+        let compared = self.on_threads(cancel, Doing::ReadingBack, work).await?;
         compared.map_err(|source| self.failed("read back", None, source))
     }
 
@@ -230,12 +231,11 @@ impl Job<'_> {
     async fn on_threads<T: Send + 'static>(
         &self,
         cancel: &Cancel,
-        doing: &str,
+        doing: Doing,
         work: impl FnOnce(&Progress, &Cancel) -> Result<T, TransferError> + Send + 'static,
     ) -> Result<Result<T, TransferError>, PipelineError> {
         let progress = Arc::new(Progress::new());
-        self.watch
-            .moving(&format!("{doing} {}", self.source.disk_id), &progress);
+        self.watch.moving(doing, &self.source.disk_id, &progress);
         let (of, cancel) = (Arc::clone(&progress), cancel.clone());
         let done = tokio::task::spawn_blocking(move || work(&of, &cancel)).await;
         self.watch.done();

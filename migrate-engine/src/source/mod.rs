@@ -45,7 +45,7 @@ pub use manifest::ManifestError;
 pub use options::{Backing, ImageCheck, ManifestCheck, Options, SourceLimits};
 pub use ovf::OvfError;
 pub use serve::ServedDisk;
-pub use spec::Spec;
+pub use spec::{Spec, shown};
 
 use file::SourceFile;
 use format::Look;

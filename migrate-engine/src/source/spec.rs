@@ -59,8 +59,9 @@ fn is_scheme(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
-/// The URI without the part before `@`, which may hold a user.
-pub(super) fn shown(uri: &str) -> String {
+/// A URI without the part before `@`, which may hold a user; everything else as it is.
+#[must_use]
+pub fn shown(uri: &str) -> String {
     let Some((scheme, rest)) = uri.split_once("://") else {
         return uri.to_owned();
     };

@@ -8,6 +8,7 @@ mod exports;
 mod formats;
 mod images;
 mod interruptions;
+mod progress;
 mod refusals;
 mod resuming;
 mod support;

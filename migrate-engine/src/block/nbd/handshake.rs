@@ -20,6 +20,8 @@ pub(super) struct Terms {
     pub(super) minimum_block: u32,
     /// Most bytes of data in one request.
     pub(super) largest_payload: u32,
+    /// Whether the server told these sizes; they are the protocol's own otherwise.
+    pub(super) tells_sizes: bool,
     pub(super) structured_replies: bool,
     /// The server's number for the metadata context that was asked for, where it has it.
     pub(super) status_context: Option<u32>,
@@ -184,14 +186,14 @@ impl<S: Read + Write> Handshake<'_, S> {
         payload.extend_from_slice(&wire::INFO_BLOCK_SIZE.to_be_bytes());
         self.write(&wire::option(wire::OPT_GO, &payload))?;
         let mut export = None;
-        let mut blocks = (1, wire::LARGEST_PAYLOAD);
+        let mut blocks = None;
         for _ in 0..MOST_REPLIES {
             let reply = self.reply(wire::OPT_GO)?;
             match reply.kind {
                 wire::REP_ACK => return terms(export, blocks),
                 wire::REP_INFO => match information(&reply.payload)? {
                     Information::Export { size, abilities } => export = Some((size, abilities)),
-                    Information::BlockSize { minimum, largest } => blocks = (minimum, largest),
+                    Information::BlockSize { minimum, largest } => blocks = Some((minimum, largest)),
                     Information::Other => {}
                 },
                 kind if kind & wire::REP_ERROR != 0 => return Err(self.refusal(&reply)),
@@ -296,7 +298,7 @@ fn information(payload: &[u8]) -> Result<Information, NbdError> {
     }
 }
 
-fn terms(export: Option<(u64, Abilities)>, blocks: (u32, u32)) -> Result<Terms, NbdError> {
+fn terms(export: Option<(u64, Abilities)>, blocks: Option<(u32, u32)>) -> Result<Terms, NbdError> {
     let (size, abilities) = export.ok_or_else(|| NbdError::protocol("it agreed without telling the size"))?;
     if i64::try_from(size).is_err() {
         return Err(NbdError::protocol(format!("an export of {size} bytes")));
@@ -306,11 +308,13 @@ fn terms(export: Option<(u64, Abilities)>, blocks: (u32, u32)) -> Result<Terms, 
     } else {
         Abilities(0)
     };
+    let (minimum_block, largest_payload) = blocks.unwrap_or((1, wire::LARGEST_PAYLOAD));
     Ok(Terms {
         size,
         abilities,
-        minimum_block: blocks.0,
-        largest_payload: blocks.1,
+        minimum_block,
+        largest_payload,
+        tells_sizes: blocks.is_some(),
         structured_replies: false,
         status_context: None,
         status: StatusKind::Allocation,

@@ -14,10 +14,12 @@ mod reply;
 mod socket;
 mod tls;
 mod uri;
+mod warm;
 mod wire;
 mod write;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -69,6 +71,8 @@ struct Shared {
     options: NbdOptions,
     terms: Terms,
     spare: Mutex<Option<Connection>>,
+    /// Whether the server was made ready for many reads, or need not be.
+    is_warm: AtomicBool,
 }
 
 impl Default for NbdOptions {
@@ -103,6 +107,7 @@ impl NbdExport {
     pub fn connect(uri: NbdUri, options: NbdOptions) -> Result<Self, NbdError> {
         let first = Connection::open(&uri, &options, StatusOf::ALLOCATION, &Cancel::new())?;
         let terms = first.terms;
+        let is_warm = AtomicBool::new(!warm::is_worth_it(&uri, &terms));
         let spare = Mutex::new(Some(first));
         Ok(Self {
             shared: Arc::new(Shared {
@@ -110,6 +115,7 @@ impl NbdExport {
                 options,
                 terms,
                 spare,
+                is_warm,
             }),
         })
     }
@@ -196,6 +202,13 @@ impl BlockRead for NbdExport {
     fn open_worker(&self, cancel: &Cancel) -> Result<Box<dyn ReadWorker>, BlockError> {
         let mut connection = self.shared.connection(cancel)?;
         connection.set_cancel(cancel, Duration::ZERO);
+        if !self.shared.is_warm.swap(true, Ordering::Relaxed)
+            && let Err(error) = warm::up(&mut connection)
+        {
+            tracing::debug!(%error, "the first read failed; whoever needs those bytes will be told");
+            connection = self.shared.fresh_connection(cancel)?;
+            connection.set_cancel(cancel, Duration::ZERO);
+        }
         Ok(Box::new(read::NbdReader::new(
             Arc::clone(&self.shared),
             connection,
