@@ -200,13 +200,9 @@ impl<'a> Copy<'a> {
         let count = (self.options.workers)
             .min(source.max_workers())
             .min(target.max_workers());
-        let mut lanes = crew::open(
-            count.max(1),
-            || self.open_lane(&stop),
-            |first| plan.look_ahead(first.reader.as_mut(), &stop),
-        )?;
-        let buffers = buffers_of(lanes[0].reader.most_depth().max(1), lanes[0].writer.depth());
-        let workers = lanes.len();
+        let mut first = self.open_lane(&stop)?;
+        plan.look_ahead(first.reader.as_mut(), &stop)?;
+        let buffers = buffers_of(first.reader.most_depth().max(1), first.writer.depth());
 
         progress.enter(Phase::Copying);
         let kind = scope.base().map_or(self.options.digest, |base| base.root().kind);
@@ -223,8 +219,9 @@ impl<'a> Copy<'a> {
             rate: &self.options.rate,
             stop: &stop,
         };
-        let outcome = crew::run("copy", lanes, &stop, |lane| job.work(lane, &supply, cancel));
-        lanes = outcome.lanes;
+        let more = (count.saturating_sub(1), || self.open_lane(&stop));
+        let outcome = crew::run("copy", first, more, &stop, |lane| job.work(lane, &supply, cancel));
+        let mut lanes = outcome.lanes;
         let digests: Digests = outcome.results.into_iter().flatten().collect();
         let moved = match outcome.failure {
             Some(failure) => Err(failure),
@@ -254,8 +251,8 @@ impl<'a> Copy<'a> {
             digest,
             durability: target.durability(),
             extent_knowledge: source.extent_knowledge(),
-            workers,
-            buffer_bytes: (workers * buffers) as u64 * BLOCK_SIZE,
+            workers: lanes.len(),
+            buffer_bytes: (lanes.len() * buffers) as u64 * BLOCK_SIZE,
             elapsed: Duration::ZERO,
         })
     }

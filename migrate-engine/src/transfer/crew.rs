@@ -44,40 +44,6 @@ pub(super) fn buffers_of(depth: usize, kept: usize) -> usize {
     depth + kept + 1
 }
 
-/// Opens up to `count` handles: the first must open, and is given something to do while the others are opened, because a server
-/// may take its time over each. One that refuses further ones gets fewer.
-pub(super) fn open<L: Send>(
-    count: usize,
-    open: impl Fn() -> Result<L, TransferError> + Sync,
-    meanwhile: impl FnOnce(&mut L) -> Result<(), TransferError>,
-) -> Result<Vec<L>, TransferError> {
-    let mut first = open()?;
-    let (done, opened) = thread::scope(|scope| {
-        let opening: Vec<_> = (1..count)
-            .map_while(|_| thread::Builder::new().spawn_scoped(scope, &open).ok())
-            .collect();
-        let done = meanwhile(&mut first);
-        let opened: Vec<_> = opening
-            .into_iter()
-            .map(|opening| match opening.join() {
-                Ok(opened) => opened,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-            .collect();
-        (done, opened)
-    });
-    done?;
-    let mut lanes = vec![first];
-    for opened in opened {
-        match opened {
-            Ok(lane) => lanes.push(lane),
-            Err(error) if error.is_interruption() || has_changed(&error) => return Err(error),
-            Err(error) => tracing::warn!(%error, "going on with a worker less"),
-        }
-    }
-    Ok(lanes)
-}
-
 fn has_changed(error: &TransferError) -> bool {
     matches!(
         error,
@@ -88,10 +54,13 @@ fn has_changed(error: &TransferError) -> bool {
     )
 }
 
-/// Runs one thread per handle until all are done; the first failure stops the others.
+/// Runs `first` on a thread of its own, and beside it as many more as `more` says, each with a handle that it opens itself: a server may
+/// take its time over each, and `first` works meanwhile. One that refuses further ones gets fewer. Until all are done; the first
+/// failure stops the others. The first handle comes back first.
 pub(super) fn run<L: Send, T: Send>(
     name: &str,
-    lanes: Vec<L>,
+    first: L,
+    (more, open): (usize, impl Fn() -> Result<L, TransferError> + Sync),
     stop: &Cancel,
     work: impl Fn(&mut L) -> Result<T, TransferError> + Sync,
 ) -> Outcome<L, T> {
@@ -108,30 +77,37 @@ pub(super) fn run<L: Send, T: Send>(
         let result = work(&mut lane).map_err(&fail).ok();
         (lane, result)
     };
-    let (mut back, mut results) = (Vec::new(), Vec::new());
-    thread::scope(|scope| {
-        let mut threads = Vec::new();
-        for lane in lanes {
-            match thread::Builder::new()
-                .name(name.to_owned())
-                .spawn_scoped(scope, || one(lane))
-            {
-                Ok(thread) => threads.push(thread),
-                Err(source) => fail(TransferError::Thread { source }),
-            }
+    let another = || match open() {
+        Ok(lane) => Some(one(lane)),
+        Err(error) if error.is_interruption() || has_changed(&error) => {
+            fail(error);
+            None
         }
+        Err(error) => {
+            tracing::warn!(%error, "going on with a worker less");
+            None
+        }
+    };
+    let (mut lanes, mut results) = (Vec::new(), Vec::new());
+    thread::scope(|scope| {
+        let named = || thread::Builder::new().name(name.to_owned());
+        let begun = named().spawn_scoped(scope, || Some(one(first)));
+        let mut threads = vec![begun];
+        threads.extend((0..more).map(|_| named().spawn_scoped(scope, another)));
         for thread in threads {
-            match thread.join() {
-                Ok((lane, result)) => {
-                    back.push(lane);
+            match thread.map(thread::ScopedJoinHandle::join) {
+                Ok(Ok(Some((lane, result)))) => {
+                    lanes.push(lane);
                     results.extend(result);
                 }
-                Err(panic) => std::panic::resume_unwind(panic),
+                Ok(Ok(None)) => {}
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                Err(source) => fail(TransferError::Thread { source }),
             }
         }
     });
     Outcome {
-        lanes: back,
+        lanes,
         results,
         failure: failure.into_inner(),
     }

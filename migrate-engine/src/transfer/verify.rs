@@ -151,14 +151,15 @@ fn read_back(
         })
     };
     let count = options.workers.min(disk.max_workers()).max(1);
-    let readers = crew::open(count, open, |first| plan.look_ahead(first.as_mut(), &stop))?;
+    let mut first = open()?;
+    plan.look_ahead(first.as_mut(), &stop)?;
     let hasher = BlockHasher::new(expected.kind, expected.size);
     let supply = Supply {
         plan: &plan,
         rate: &options.rate,
         stop: &stop,
     };
-    let outcome = crew::run("verify", readers, &stop, |reader| {
+    let outcome = crew::run("verify", first, (count - 1, open), &stop, |reader| {
         let mut digests = Vec::new();
         crew::drive(reader.as_mut(), 0, &supply, |step| {
             if let Step::Block(block, buffer) = step {
