@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 /// After so many reads, and so long, it is seen whether there should be more.
 const LOOK: (u32, Duration) = (4, Duration::from_millis(12));
 
-/// More are in flight where much of the time nothing comes although so many are asked for: it is bytes in flight that fill a
+/// There should be where one part in so many was spent waiting.
+const WORTH_MORE: u32 = 8;
+
+/// More are in flight where some of the time nothing comes although so many are asked for: it is bytes in flight that fill a
 /// line. No more are wanted where the server works without a pause; they would only push its buffers out of the cache. Ours have no memory
 /// before an answer comes.
 pub(super) struct Pace {
@@ -39,7 +42,7 @@ impl Pace {
         }
         // A connection that was taken up again counts from nought.
         let waited = starved.saturating_sub(self.starved_before);
-        let is_starving = waited * 3 > passed;
+        let is_starving = waited * WORTH_MORE > passed;
         let depth = if is_starving { self.depth * 2 } else { self.depth };
         *self = Self::new(depth.min(most.max(self.depth)), now, starved);
     }
@@ -67,7 +70,7 @@ mod tests {
     #[test]
     fn a_server_that_never_pauses_is_not() {
         assert_eq!(after(1000, 5, 0), 4, "slow, but it sends all the time");
-        assert_eq!(after(1000, 5, 1), 4, "now and then it pauses");
+        assert_eq!(after(1000, 10, 1), 4, "now and then it pauses");
     }
 
     #[test]
