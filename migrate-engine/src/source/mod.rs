@@ -33,6 +33,7 @@ mod tests;
 mod unpack;
 mod vhd;
 mod vmdk;
+pub mod vsphere;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -113,6 +113,13 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     ),
     program("addpart", "partitions in tests", &["util-linux"]),
     program("unshare", "namespaces in tests", &["util-linux"]),
+    program("go", "the tests' vSphere simulator", &["golang-go"]),
+    Requirement {
+        probe: Probe::File("/usr/share/gocode/src/github.com/vmware/govmomi/simulator/simulator.go"),
+        reason: "the tests' vSphere simulator",
+        packages: &["golang-github-vmware-govmomi-dev"],
+    },
+    program("curl", "the hooks of the tests' vSphere simulator", &["curl"]),
     program("gzip", "compressed disks of OVA archives", &["gzip"]),
     program("tar", "OVA archives", &["tar"]),
     program("cmp", "comparing disks", &["diffutils"]),

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use crate::command::{check, find, output, status, tee};
+use crate::command::{check, command, find, output, status, tee};
 use crate::deps::{self, Consent};
 use crate::run::{self, Run};
 use crate::{console, root, workspace};
@@ -141,6 +141,7 @@ struct Outcome {
 
 /// The tests proper: by nextest where it is installed, by cargo's own runner otherwise.
 fn all_tests(run: &Run, selection: &[String]) -> Result<Outcome> {
+    build_simulator()?;
     let mut cargo = workspace::cargo();
     let cargo = run.mark(&mut cargo);
     run_as_root(cargo, run)?;
@@ -149,6 +150,21 @@ fn all_tests(run: &Run, selection: &[String]) -> Result<Outcome> {
     } else {
         with_libtest(cargo, selection)
     }
+}
+
+/// What is no crate and takes its time: built before the tests wait for it.
+fn build_simulator() -> Result<()> {
+    console::step("the vSphere simulator");
+    let place = workspace::target_dir()?.join("tmp");
+    fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+    let script = workspace::root().join("tests/vsphere-simulator/build.sh");
+    output(
+        command("sh")
+            .arg(&script)
+            .arg(place.join("vsphere-simulator.bin"))
+            .env("XDG_CACHE_HOME", &place),
+    )?;
+    Ok(())
 }
 
 fn with_nextest(cargo: &mut Command, run: &Run, selection: &[String]) -> Result<Outcome> {

@@ -1,0 +1,107 @@
+//! The judge of certificates: says which certificate was shown whenever it refuses one.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{
+    WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+
+use super::Fingerprint;
+
+/// What a certificate has to be.
+#[derive(Debug)]
+pub(super) enum Rule {
+    /// Signed by one of these, for the host's name.
+    Authorities(Arc<WebPkiServerVerifier>),
+    /// This very certificate.
+    Pinned(Fingerprint),
+    /// Any.
+    Anybody,
+}
+
+#[derive(Debug)]
+pub(super) struct Verifier {
+    pub(super) rule: Rule,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Why a certificate was refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(in super::super) enum Rejection {
+    #[error("the certificate is another than the pinned one")]
+    Mismatch {
+        expected: Fingerprint,
+        found: Fingerprint,
+    },
+    #[error("the certificate is not trusted")]
+    Untrusted { found: Fingerprint, source: Error },
+}
+
+/// The refusal behind a failed handshake, if that was it.
+pub(in super::super) fn rejection(error: &io::Error) -> Option<Rejection> {
+    let Error::InvalidCertificate(CertificateError::Other(OtherError(other))) =
+        error.get_ref()?.downcast_ref::<Error>()?
+    else {
+        return None;
+    };
+    other.downcast_ref::<Rejection>().cloned()
+}
+
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        Self::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(rejection))))
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let found = Fingerprint::of(end_entity);
+        match &self.rule {
+            Rule::Anybody => Ok(ServerCertVerified::assertion()),
+            Rule::Pinned(expected) if *expected == found => Ok(ServerCertVerified::assertion()),
+            Rule::Pinned(expected) => Err(Rejection::Mismatch {
+                expected: *expected,
+                found,
+            }
+            .into()),
+            Rule::Authorities(verifier) => verifier
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+                .map_err(|source| Rejection::Untrusted { found, source }.into()),
+        }
+    }
+
+    // That the server owns the certificate's key is verified whatever the rule: a fingerprint alone is public.
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
