@@ -1,6 +1,7 @@
 //! `GET /api/v1/events`: a stream of what changes, at most once a second for each transfer.
 //!
-//! It begins with every transfer that is under way, and tells of each that ends. It is no record: who was away asks for the list.
+//! It begins with every transfer that is under way, and tells of each that ends, those included that end with the process. It is no
+//! record: who was away asks for the list.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -31,6 +32,7 @@ async fn follow(State(api): State<Api>) -> Sse<impl Stream<Item = Result<Event, 
         told: Told::since(api.board.transfers()),
         looks: tokio::time::interval(PACE),
         api,
+        has_ended: false,
     };
     let batches = stream::unfold(follower, |mut follower| async {
         let batch = follower.next_batch().await?;
@@ -44,6 +46,8 @@ struct Follower {
     api: Api,
     looks: Interval,
     told: Told,
+    /// The process ends, and the last news were told.
+    has_ended: bool,
 }
 
 /// What a listener knows already, by id.
@@ -68,11 +72,11 @@ impl Told {
 }
 
 impl Follower {
-    /// The next news; `None` once the process ends.
+    /// The next news; when the process ends the last ones, then `None`.
     async fn next_batch(&mut self) -> Option<Vec<Transfer>> {
-        loop {
+        while !self.has_ended {
             tokio::select! {
-                () = self.api.stopping.cancelled() => return None,
+                () = self.api.stopping.cancelled() => self.has_ended = true,
                 _ = self.looks.tick() => {}
             }
             let news = self.told.news(self.api.board.transfers());
@@ -80,6 +84,7 @@ impl Follower {
                 return Some(news);
             }
         }
+        None
     }
 }
 

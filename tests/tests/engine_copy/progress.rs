@@ -77,13 +77,16 @@ async fn whoever_asks_sees_the_same_numbers() {
         .filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())
         .filter(|one: &Value| one["status"] == "finished")
         .collect();
-    if let Some(one) = finished.iter().find(|one| one["doing"] == "copying") {
-        assert_eq!(
-            one["data_done_bytes"],
-            ended.disk(0)["bytes_read"],
-            "as the report has it"
-        );
-    }
+    let copied = finished.iter().find(|one| one["doing"] == "copying").unwrap();
+    assert_eq!(
+        copied["data_done_bytes"],
+        ended.disk(0)["bytes_read"],
+        "as the report has it"
+    );
+    assert!(
+        finished.iter().any(|one| one["doing"] == "reading_back"),
+        "{told}"
+    );
     bench.assert_nothing_left().await;
 }
 
