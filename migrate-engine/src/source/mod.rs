@@ -34,6 +34,7 @@ mod unpack;
 mod vhd;
 mod vmdk;
 pub mod vsphere;
+mod xml;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -6,12 +6,11 @@ mod fault;
 #[cfg(test)]
 mod tests;
 mod xml;
-mod xml_error;
 
+pub use crate::source::xml::XmlError;
 pub(super) use answer::{SoapError, read};
 pub(super) use call::{Call, Xml};
 pub use fault::Fault;
 #[cfg(test)]
 pub(super) use xml::parse;
 pub(super) use xml::{Element, truth};
-pub use xml_error::XmlError;
