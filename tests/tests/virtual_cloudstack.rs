@@ -21,6 +21,8 @@ const MIB: u64 = 1 << 20;
 const TRANSFERRED: u64 = 8 * MIB;
 /// How long a guest under emulation may take for what it does by itself.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How long exports may take: for each, nbd-server is replaced, and searches a prime before it answers.
+const EXPORTS: Duration = Duration::from_secs(600);
 
 /// Bytes of chance in a file, to be transferred.
 fn source(dir: &Path, name: &str) -> std::path::PathBuf {
@@ -65,7 +67,7 @@ async fn exported(site: &VirtualSite, volumes: &[VolumeId], exporter: &str) -> (
     argv.extend(["--nbd-listen", "0.0.0.0:10809"]);
     argv.extend(ids.iter().map(String::as_str));
     let process = site.machine.command(&argv).start(log).await.unwrap();
-    wait_until("the exports", PATIENCE, async || {
+    wait_until("the exports", EXPORTS, async || {
         let said = process.log().await.unwrap();
         let published = said.lines().filter(|line| line.starts_with('{')).count();
         assert!(process.is_running().await.unwrap(), "{said}");

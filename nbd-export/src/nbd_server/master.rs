@@ -40,8 +40,9 @@ use crate::{
     runtime::{RuntimeDir, remove_if_there},
 };
 
-/// A starved machine may search its prime for long.
-const START: Duration = Duration::from_secs(60);
+/// A starved machine may search its prime for long, as chance will have it: an emulated processor that shares its core
+/// took more than a minute at times.
+const START: Duration = Duration::from_secs(300);
 /// A reload shows its exports within 20 ms, even with a thousand of them.
 const RELOAD: Duration = Duration::from_secs(2);
 /// From fork to the closing of the listening socket.
@@ -50,6 +51,13 @@ const END: Duration = Duration::from_secs(10);
 const PID: &str = "pid";
 const LOG: &str = "log";
 const PROGRAM: &str = "nbd-server";
+
+/// How a master came to know its exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TakenUp {
+    ByReload,
+    ByNewMaster,
+}
 
 #[derive(Debug)]
 pub(super) struct Master {
@@ -108,18 +116,18 @@ impl Master {
     }
 
     /// Takes new exports up: by a reload where that works, by a new master where the reload killed the old one.
-    pub(super) async fn take_up(&self, expected: &[ExportName]) -> Result<(), ExportError> {
+    pub(super) async fn take_up(&self, expected: &[ExportName]) -> Result<TakenUp, ExportError> {
         let Some(process) = self.process() else {
-            return self.restart(expected).await;
+            return self.replace(expected).await;
         };
         if !self.reloads().await {
-            return self.restart(expected).await;
+            return self.replace(expected).await;
         }
         process
             .signal(Signal::HUP)
             .map_err(ExportError::io("reloading nbd-server"))?;
         if self.wait_listed(expected, RELOAD).await && self.opens(expected).await {
-            return Ok(());
+            return Ok(TakenUp::ByReload);
         }
         let alive = self.process().is_some();
         tracing::warn!(
@@ -127,7 +135,11 @@ impl Master {
             alive,
             "nbd-server did not survive a reload, starting a new one"
         );
-        self.restart(expected).await
+        self.replace(expected).await
+    }
+
+    async fn replace(&self, expected: &[ExportName]) -> Result<TakenUp, ExportError> {
+        self.restart(expected).await.map(|()| TakenUp::ByNewMaster)
     }
 
     /// Whether a reload may be tried at all.

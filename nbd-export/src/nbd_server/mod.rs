@@ -33,7 +33,7 @@ use crate::{
 };
 pub use config::{NbdServerConfig, Reload};
 use drop_in::{DropIn, DropIns};
-use master::Master;
+use master::{Master, TakenUp};
 
 const BACKEND: &str = "nbd-server";
 const LOOK_AFTER: Duration = Duration::from_millis(250);
@@ -265,8 +265,17 @@ impl Server {
 
     async fn add(&self, spec: &ExportSpec) -> Result<Published, ExportError> {
         self.drop_ins.write(&spec.name, &spec.source, spec.access)?;
-        self.master.take_up(&self.names()?).await?;
-        self.confirm(spec).await
+        let expected = self.names()?;
+        let taken_up = self.master.take_up(&expected).await?;
+        match self.confirm(spec).await {
+            // A master that a reload corrupted may serve another device by this name, or die of it.
+            Err(error) if taken_up == TakenUp::ByReload => {
+                tracing::warn!(name = %spec.name, %error, "nbd-server is not sound after a reload, starting a new one");
+                self.master.restart(&expected).await?;
+                self.confirm(spec).await
+            }
+            confirmed => confirmed,
+        }
     }
 
     /// Opens the export as a client and looks which device the serving process opened for us.
