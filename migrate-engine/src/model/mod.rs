@@ -1,9 +1,13 @@
 //! What a migration of disks is about: sizes, names, and what is reported of them. Data only.
 
 mod digest_kind;
+mod machine;
+mod replication;
 mod report;
 mod size;
 
 pub use digest_kind::{DigestKind, ParseDigestKindError};
+pub use machine::{DiskSpec, MachineSpec, NetworkSpec};
+pub use replication::{JobStatus, Phase, ReplicationType, Step, UnknownWord};
 pub use report::{CopyReport, DigestReport, DiskReport, Outcome, Route};
 pub use size::{Size, SizeParseError, volume_size};

@@ -26,6 +26,7 @@ mod ovf;
 mod package;
 mod qcow2;
 mod qemu;
+mod replicable;
 mod serve;
 mod spec;
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub use machine::{DiskKind, Firmware, SourceDisk, SourceMachine, SourceNetwork};
 pub use manifest::ManifestError;
 pub use options::{Backing, ImageCheck, ManifestCheck, Options, SourceLimits};
 pub use ovf::OvfError;
+pub use replicable::{Category, Changes, Cycle, Frozen, FrozenDisk, Mark, Source, SourceFailure, Wanted};
 pub use serve::ServedDisk;
 pub use spec::{Spec, shown};
 

@@ -5,6 +5,7 @@
 
 mod copies;
 mod exports;
+mod replication;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -16,10 +17,14 @@ use rusqlite::{Connection, TransactionBehavior};
 
 pub use copies::{Attachment, CopyEnd, DiskRow, Standing};
 pub use exports::ExportRow;
+pub use replication::{
+    Content, ContextRow, ContextStatus, DiskState, FinishedDisk, JobDisk, JobEnd, JobFilter, JobRow, NewJob,
+    StepRow, Submission, Turn, Written,
+};
 pub use run::{DeadRun, Run, RunError};
 
 const SCHEMA: &str = include_str!("schema.sql");
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// The records could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +54,32 @@ pub enum StoreError {
         /// Why.
         #[source]
         source: rusqlite::Error,
+    },
+    /// Another machine of this name is known.
+    #[error(
+        "`{vm_name}` of {vcenter_host} is known as another machine, {vm_path} ({vm_id}): give one of them another name"
+    )]
+    NameTaken {
+        /// The name.
+        vm_name: String,
+        /// The vCenter.
+        vcenter_host: String,
+        /// Where the other one is.
+        vm_path: String,
+        /// Its id.
+        vm_id: String,
+    },
+    /// Somebody else works on the job by now, or it was ended.
+    #[error("{job} is worked on by another attempt, or was ended")]
+    Superseded {
+        /// The job.
+        job: String,
+    },
+    /// A record that must be there is not.
+    #[error("the record of {job} is gone from the engine's database: was it put back to an older state?")]
+    Lost {
+        /// The job.
+        job: String,
     },
     /// SQLite said no.
     #[error("the engine's database failed")]
@@ -93,8 +124,11 @@ fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
 fn prepare(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     match tx.query_row("PRAGMA user_version", [], |r| r.get(0))? {
-        0 => {
-            tx.execute_batch(SCHEMA)?;
+        before @ (0 | 1) => {
+            if before == 0 {
+                tx.execute_batch(SCHEMA)?;
+            }
+            tx.execute_batch(replication::SCHEMA)?;
             tx.execute_batch(&format!("PRAGMA user_version = {VERSION}"))?;
             Ok(tx.commit()?)
         }

@@ -153,6 +153,14 @@ fn hash_block(kind: DigestKind, bytes: &[u8]) -> BlockDigest {
     }
 }
 
+/// How many bytes of a block's digest say something.
+fn width(kind: DigestKind) -> usize {
+    match kind {
+        DigestKind::Blake3 => 32,
+        DigestKind::Xxh3 => 16,
+    }
+}
+
 impl DiskDigest {
     /// Puts the root over block digests. There must be one for each block of `size`.
     fn from_blocks(kind: DigestKind, size: u64, blocks: Vec<BlockDigest>) -> Self {
@@ -176,6 +184,34 @@ impl DiskDigest {
             root,
             blocks: blocks.into(),
         }
+    }
+
+    /// The digests of the blocks, to be kept beside the root.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let width = width(self.root.kind);
+        self.blocks
+            .iter()
+            .flat_map(|block| block.0[..width].iter().copied())
+            .collect()
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) kept; `None` where it is not what `root` was put over.
+    #[must_use]
+    pub fn restore(root: &RootDigest, bytes: &[u8]) -> Option<Self> {
+        let width = width(root.kind);
+        let pieces = bytes.chunks_exact(width);
+        let is_whole = pieces.remainder().is_empty() && pieces.len() as u64 == root.size.div_ceil(BLOCK_SIZE);
+        if !is_whole {
+            return None;
+        }
+        let block = |piece: &[u8]| {
+            let mut digest = [0; 32];
+            digest[..width].copy_from_slice(piece);
+            BlockDigest(digest)
+        };
+        let restored = Self::from_blocks(root.kind, root.size, pieces.map(block).collect());
+        (restored.root == *root).then_some(restored)
     }
 
     /// What identifies the content.
@@ -272,6 +308,15 @@ mod tests {
             let digest = hasher.finish(parts);
             prop_assert_eq!(digest.root().root, naive(kind, &disk));
             prop_assert_eq!(digest.root().to_string().parse::<RootDigest>(), Ok(*digest.root()));
+            let mut kept = digest.to_bytes();
+            let root = *digest.root();
+            prop_assert_eq!(DiskDigest::restore(&root, &kept), Some(digest));
+            if let Some(byte) = kept.last_mut() {
+                *byte ^= 1;
+                prop_assert_eq!(DiskDigest::restore(&root, &kept), None);
+                kept.pop();
+                prop_assert_eq!(DiskDigest::restore(&root, &kept), None);
+            }
         }
     }
 

@@ -1,0 +1,18 @@
+//! The records of replications: machines, jobs with their steps, disks with what their volumes are equal to.
+//!
+//! A job is changed only by the one who works on it, told by its `attempt`: what an earlier one still wants to write is
+//! refused ([`StoreError::Superseded`](super::StoreError::Superseded)).
+
+mod contexts;
+mod disks;
+mod jobs;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+pub use contexts::{ContextRow, ContextStatus};
+pub use disks::{Content, DiskState, FinishedDisk, JobDisk, Written};
+pub use jobs::{JobEnd, JobFilter, JobRow, NewJob, Submission, Turn};
+pub use steps::StepRow;
+
+pub(super) const SCHEMA: &str = include_str!("schema.sql");
