@@ -1,19 +1,34 @@
-//! The HTTP API of the engine: how far its transfers are, as JSON, as a stream, and as metrics. It changes nothing.
+//! The HTTP APIs of the engine: discovery, replications, and how far transfers are, as JSON, as a stream, and as metrics.
 //!
 //! The numbers are those of the terminal: one [`Progress`](crate::transfer::Progress) tells all of them.
 
+mod body;
+mod discover;
 mod events;
+mod job;
 mod metrics;
 mod problem;
+mod replications;
 #[cfg(test)]
 mod tests;
+mod token;
 mod transfers;
+mod vm;
 
-use axum::Router;
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
+use axum::{Router, middleware};
 use tokio_util::sync::CancellationToken;
 
-use crate::pipeline::Board;
+use crate::pipeline::{Board, Desk};
+
+pub use discover::{Discoverer, DiscoveryRequest, discovered};
+pub use token::Token;
+
+/// The largest request.
+const LARGEST: usize = 1 << 20;
 
 /// What the API answers from. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,4 +48,46 @@ pub fn router(api: Api) -> Router {
         .fallback(problem::route_not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(api)
+}
+
+/// What replications are asked for through. Cheap to clone.
+#[derive(Clone)]
+pub struct Replications {
+    /// How far transfers are.
+    pub api: Api,
+    /// Where they are asked for.
+    pub desk: Desk,
+    /// What callers must bring along.
+    pub token: Arc<Token>,
+}
+
+/// The API of replications, ready to be served: with that of transfers, behind a token but for `/healthz`.
+pub fn replications(state: Replications) -> Router {
+    let guarded = Router::new()
+        .nest("/api/v1", replications::routes())
+        .with_state(state.clone())
+        .merge(
+            Router::new()
+                .nest("/api/v1", transfers::routes().merge(events::routes()))
+                .route("/metrics", get(metrics::serve))
+                .with_state(state.api),
+        )
+        .layer(middleware::from_fn_with_state(state.token, token::require));
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .merge(guarded)
+        .layer(DefaultBodyLimit::max(LARGEST))
+        .fallback(problem::route_not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+}
+
+/// The API of discovery, ready to be served. Who asks brings along who he is at the source.
+pub fn discovery(discoverer: Arc<dyn Discoverer>) -> Router {
+    Router::new()
+        .nest("/api/v1", discover::routes())
+        .route("/healthz", get(|| async { "ok\n" }))
+        .layer(DefaultBodyLimit::max(LARGEST))
+        .fallback(problem::route_not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .with_state(discoverer)
 }

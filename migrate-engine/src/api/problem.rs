@@ -1,9 +1,16 @@
 //! Errors as RFC 9457 problem details: a closed code, a sentence, what to do.
 
+use std::borrow::Cow;
+use std::error::Error as StdError;
+
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+
+use crate::pipeline::Refusal;
+use crate::source::{Category, SourceFailure};
+use crate::store::StoreError;
 
 /// What begins the URI of every kind of problem.
 const URN: &str = "urn:migrate-engine:problem:";
@@ -13,7 +20,7 @@ const URN: &str = "urn:migrate-engine:problem:";
 pub(super) struct Problem {
     pub(super) code: Code,
     pub(super) detail: String,
-    pub(super) hint: &'static str,
+    pub(super) hint: Cow<'static, str>,
 }
 
 /// Every kind of problem.
@@ -24,6 +31,22 @@ pub(super) enum Code {
     MethodNotAllowed,
     InvalidRequest,
     TransferNotFound,
+    Unauthorized,
+    JobNotFound,
+    VmNotFound,
+    VmAmbiguous,
+    VmRefused,
+    VmChanged,
+    SourceCredentials,
+    SourceCertificate,
+    SourceUnreachable,
+    SourceFailed,
+    UnknownConfig,
+    ReplicationInProgress,
+    IdempotencyKeyReused,
+    WrongState,
+    NameTaken,
+    Internal,
 }
 
 #[derive(Serialize)]
@@ -40,9 +63,22 @@ struct Body<'a> {
 impl Code {
     fn status(self) -> StatusCode {
         match self {
-            Self::RouteNotFound | Self::TransferNotFound => StatusCode::NOT_FOUND,
+            Self::RouteNotFound | Self::TransferNotFound | Self::JobNotFound | Self::VmNotFound => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::VmAmbiguous
+            | Self::VmChanged
+            | Self::ReplicationInProgress
+            | Self::WrongState
+            | Self::NameTaken => StatusCode::CONFLICT,
+            Self::VmRefused | Self::SourceCredentials | Self::UnknownConfig | Self::IdempotencyKeyReused => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            Self::SourceCertificate | Self::SourceUnreachable | Self::SourceFailed => StatusCode::BAD_GATEWAY,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -52,6 +88,115 @@ impl Code {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::InvalidRequest => "invalid_request",
             Self::TransferNotFound => "transfer_not_found",
+            Self::Unauthorized => "unauthorized",
+            Self::JobNotFound => "job_not_found",
+            Self::VmNotFound => "vm_not_found",
+            Self::VmAmbiguous => "vm_ambiguous",
+            Self::VmRefused => "vm_refused",
+            Self::VmChanged => "vm_changed",
+            Self::SourceCredentials => "source_credentials",
+            Self::SourceCertificate => "source_certificate",
+            Self::SourceUnreachable => "source_unreachable",
+            Self::SourceFailed => "source_failed",
+            Self::UnknownConfig => "unknown_config",
+            Self::ReplicationInProgress => "replication_in_progress",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::WrongState => "wrong_state",
+            Self::NameTaken => "name_taken",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl Problem {
+    pub(super) fn new(code: Code, detail: impl Into<String>, hint: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// A request whose form is wrong.
+    pub(super) fn invalid(detail: impl Into<String>, hint: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::InvalidRequest, detail, hint)
+    }
+}
+
+/// With its causes, on one line.
+pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let first = error.source();
+    let causes = std::iter::successors(first, |cause| (**cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+impl From<SourceFailure> for Problem {
+    fn from(failure: SourceFailure) -> Self {
+        let (code, hint) = match failure.category {
+            Category::NotFound => (Code::VmNotFound, "POST /api/v1/discover lists the machines"),
+            Category::Ambiguous => (Code::VmAmbiguous, "name the machine by its path"),
+            Category::Credentials => (
+                Code::SourceCredentials,
+                "check user name and password of the source",
+            ),
+            Category::Trust => (
+                Code::SourceCertificate,
+                "compare the fingerprint with the one that the source shows, and pin it in the file of sources",
+            ),
+            Category::Unreachable => (
+                Code::SourceUnreachable,
+                "check the source's address and that it is up",
+            ),
+            Category::Refused => (
+                Code::VmRefused,
+                "see docs/replication.md for what can be replicated",
+            ),
+            Category::Other => (Code::SourceFailed, "try again; the source's own log may say more"),
+        };
+        Self::new(code, chain(&failure), hint)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let detail = chain(&refusal);
+        match refusal {
+            Refusal::Source(failure) => failure.into(),
+            Refusal::UnknownConfig { .. } => Self::new(
+                Code::UnknownConfig,
+                detail,
+                "leave it away, or give one that is served",
+            ),
+            Refusal::Mismatch { .. } => {
+                Self::new(Code::VmChanged, detail, "POST /api/v1/discover, and ask again")
+            }
+            Refusal::Busy { job } => Self::new(
+                Code::ReplicationInProgress,
+                detail,
+                format!("GET /api/v1/replications/{job} tells how far it is"),
+            ),
+            Refusal::KeyReused { .. } => Self::new(
+                Code::IdempotencyKeyReused,
+                detail,
+                "a UUID for each request is a good key",
+            ),
+            Refusal::NoSuchJob { .. } => Self::new(
+                Code::JobNotFound,
+                detail,
+                "GET /api/v1/replications lists the jobs",
+            ),
+            Refusal::WrongState { .. } => {
+                Self::new(Code::WrongState, detail, "GET the job to see how it stands")
+            }
+            Refusal::Store(StoreError::NameTaken { .. }) => Self::new(
+                Code::NameTaken,
+                detail,
+                "rename one of the two machines in its vCenter",
+            ),
+            Refusal::Store(error) => {
+                tracing::error!(error = chain(&error), "the engine's records failed");
+                Self::new(Code::Internal, detail, "the engine's log says more")
+            }
         }
     }
 }
@@ -65,7 +210,7 @@ impl IntoResponse for Problem {
             status: status.as_u16(),
             code: self.code,
             detail: &self.detail,
-            hint: self.hint,
+            hint: &self.hint,
         };
         let text = serde_json::to_string(&body).expect("a problem has only strings and numbers");
         (status, [(CONTENT_TYPE, "application/problem+json")], text).into_response()
@@ -77,7 +222,7 @@ pub(super) async fn route_not_found(uri: Uri) -> Problem {
     Problem {
         code: Code::RouteNotFound,
         detail: format!("there is no {}", uri.path()),
-        hint: "there are /api/v1/transfers, /api/v1/transfers/{id}, /api/v1/events, /metrics and /healthz",
+        hint: "README.md and docs/replication.md list what there is".into(),
     }
 }
 
@@ -86,6 +231,6 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     Problem {
         code: Code::MethodNotAllowed,
         detail: format!("{} does not take {method}", uri.path()),
-        hint: "everything here is read with GET",
+        hint: "what is looked at is read with GET, what changes something is asked for with POST".into(),
     }
 }

@@ -56,15 +56,18 @@ async fn list(State(api): State<Api>) -> Json<List> {
 }
 
 async fn one(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<View>, Problem> {
-    let number = id.parse().map_err(|_| Problem {
-        code: Code::InvalidRequest,
-        detail: format!("`{id}` is no id of a transfer"),
-        hint: "GET /api/v1/transfers lists them; ids are numbers",
+    let number = id.parse().map_err(|_| {
+        Problem::invalid(
+            format!("`{id}` is no id of a transfer"),
+            "GET /api/v1/transfers lists them; ids are numbers",
+        )
     })?;
-    let found = api.board.transfer(number).ok_or_else(|| Problem {
-        code: Code::TransferNotFound,
-        detail: format!("there is no transfer {number}"),
-        hint: "GET /api/v1/transfers lists those under way and the last that ended",
+    let found = api.board.transfer(number).ok_or_else(|| {
+        Problem::new(
+            Code::TransferNotFound,
+            format!("there is no transfer {number}"),
+            "GET /api/v1/transfers lists those under way and the last that ended",
+        )
     })?;
     Ok(Json(View::of(found)))
 }

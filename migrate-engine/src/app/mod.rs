@@ -1,9 +1,12 @@
-//! The life of one `migrate-engine copy` or `export`: signals, progress, report.
+//! The life of one `migrate-engine copy`, `export`, `discover` or `serve`: signals, progress, report.
 
+mod book;
+mod discover;
 mod human;
 mod listen;
 mod progress;
 mod publish;
+mod serve;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -17,9 +20,12 @@ use crate::model::{CopyReport, Outcome};
 use crate::pipeline::{Board, Copier};
 use crate::source;
 
+pub use book::{Access, Book};
+pub use discover::discover;
 pub use listen::Service;
 pub use progress::Show;
 pub use publish::{Form, publish};
+pub use serve::{Serving, serve};
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

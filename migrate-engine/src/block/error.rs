@@ -83,6 +83,17 @@ pub enum BlockError {
     /// The NBD server or the way to it failed.
     #[error(transparent)]
     Nbd(NbdError),
+    /// Another server that holds the disk, or the way to it, failed a read.
+    #[error("the server that holds the disk did not give {length} bytes at offset {offset}")]
+    Remote {
+        /// Where the read started, in bytes.
+        offset: u64,
+        /// How long it was, in bytes.
+        length: u64,
+        /// What happened, in the words of the reader, and what to do.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 impl BlockError {
@@ -91,6 +102,7 @@ impl BlockError {
         match self {
             Self::Transfer { offset, length, .. }
             | Self::OutOfRange { offset, length, .. }
+            | Self::Remote { offset, length, .. }
             | Self::Nbd(NbdError::Request { offset, length, .. }) => Some((*offset, *length)),
             Self::EndedEarly { offset, missing } => Some((*offset, *missing)),
             Self::DeviceChanged { source, .. } => source.place(),

@@ -24,6 +24,7 @@ use std::ops::Range;
 pub use buffer::{Buffer, BufferPool, BufferSlice};
 pub use cancel::Cancel;
 pub use error::BlockError;
+pub(crate) use error::check_range;
 pub use extent::{Extent, ExtentKind};
 pub use local::{LocalDisk, LocalDiskOptions};
 pub use nbd::{NbdError, NbdExport, NbdOptions, NbdUri};

@@ -1,9 +1,12 @@
 //! The command line of the engine.
 
+mod access;
 mod bench;
 mod copy;
 mod daemon;
+mod discover;
 mod export;
+mod serve;
 mod server;
 
 use clap::{Parser, Subcommand};
@@ -23,6 +26,8 @@ enum Command {
     /// Copy the disks of an image, an OVA or OVF package, or an NBD export into volumes.
     Copy(Box<copy::Arguments>),
     Export(Box<export::Arguments>),
+    Discover(Box<discover::Arguments>),
+    Serve(Box<serve::Arguments>),
     /// Copy an NBD export to a device and say how long it took: for `cargo xtask bench copy`.
     #[command(hide = true)]
     BenchCopy(bench::Arguments),
@@ -37,6 +42,8 @@ impl Cli {
         match self.command {
             Command::Copy(arguments) => arguments.run().await,
             Command::Export(arguments) => arguments.run().await,
+            Command::Discover(arguments) => arguments.run().await,
+            Command::Serve(arguments) => arguments.run().await,
             Command::BenchCopy(arguments) => arguments.run().await,
         }
     }

@@ -1,9 +1,13 @@
 //! The settings of a copy and of an export.
 
+mod sources;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::{DigestKind, Route, Size};
+
+pub use sources::{Believe, SourceEntry, Sources, SourcesError};
 
 /// How the bytes are sent where they do not go to the device itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,4 +171,46 @@ pub struct CopySettings {
     pub workers: usize,
     /// How long an operation of the daemon is waited for.
     pub operation_timeout: Duration,
+}
+
+/// Whether what a source says has changed is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracking {
+    /// It is.
+    Believed,
+    /// It is not: every disk is read whole, and compared by digest.
+    Distrusted,
+}
+
+/// The settings of replications.
+#[derive(Debug, Clone)]
+pub struct ReplicationSettings {
+    /// What is added to a disk's capacity for its volume (5 GB by default).
+    pub buffer: Size,
+    /// How the bytes go: through the volume's export, or to its device.
+    pub route: Route,
+    /// How volumes are exported.
+    pub export: ExportSettings,
+    /// What becomes of a volume afterwards.
+    pub afterwards: Afterwards,
+    /// Whether what was written is read back. Of an incremental copy that is what has changed.
+    pub verification: Verification,
+    /// Whether what a source says has changed is believed.
+    pub tracking: Tracking,
+    /// The folder in which is remembered how far copies are.
+    pub journal_dir: Option<PathBuf>,
+    /// How content is hashed.
+    pub digest: DigestKind,
+    /// Connections and threads per disk.
+    pub workers: usize,
+    /// How long an operation of the daemon is waited for.
+    pub operation_timeout: Duration,
+    /// How many jobs are worked on at once.
+    pub at_once: usize,
+    /// How many of those may be of machines on one host of the source.
+    pub at_once_per_host: usize,
+    /// How often a job is attempted by one process before it counts as failed.
+    pub attempts: u32,
+    /// How long is waited before the second attempt; before later ones four times as long each.
+    pub retry_pause: Duration,
 }

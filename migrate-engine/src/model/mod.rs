@@ -4,10 +4,12 @@ mod digest_kind;
 mod machine;
 mod replication;
 mod report;
+mod secret;
 mod size;
 
 pub use digest_kind::{DigestKind, ParseDigestKindError};
 pub use machine::{DiskSpec, MachineSpec, NetworkSpec};
 pub use replication::{JobStatus, Phase, ReplicationType, Step, UnknownWord};
 pub use report::{CopyReport, DigestReport, DiskReport, Outcome, Route};
+pub use secret::Secret;
 pub use size::{Size, SizeParseError, volume_size};

@@ -278,7 +278,7 @@ impl Job<'_> {
 }
 
 /// Stops the copy as soon as the lease is lost: from then on the device may become somebody else's.
-fn stop_when_lost(device: &OpenedDevice, cancel: &Cancel) -> tokio::task::JoinHandle<()> {
+pub(super) fn stop_when_lost(device: &OpenedDevice, cancel: &Cancel) -> tokio::task::JoinHandle<()> {
     let (lost, cancel) = (device.wait_lost(), cancel.clone());
     tokio::spawn(async move {
         tokio::select! {

@@ -2,6 +2,7 @@
 //! has been proven.
 
 use std::io;
+use std::path::Path;
 
 use volume_client::types::VolumeId;
 
@@ -43,51 +44,63 @@ impl Job<'_> {
             target_size: writer.size(),
             digest: settings.digest,
         };
-        let path = folder.join(format!("{volume}.journal"));
-        let anew = || Journal::start_over(&path, &binding).map(|journal| (journal, Durable::default()));
-        let opened = std::fs::create_dir_all(folder)
-            .map_err(|source| JournalError::Io {
-                doing: "make the folder of",
-                path: path.clone(),
-                source,
-            })
-            .and_then(|()| match settings.begin {
-                Begin::WhereItWas => Journal::open(&path, &binding),
-                Begin::AtTheBegin => anew(),
-            });
-        let opened = match opened {
-            Err(refused) if refused.is_refusal() => {
-                self.say(&format!("{refused}; copying from the begin"));
-                anew()
-            }
-            opened => opened,
-        };
-        match opened {
-            Ok((journal, durable)) => {
-                if !durable.is_empty() {
-                    let there = Size(durable.data_bytes());
-                    self.say(&format!(
-                        "going on where a copy was interrupted: {there} of data are there"
-                    ));
-                }
-                Ok(Some(Memory { journal, durable }))
-            }
-            Err(source @ JournalError::InUse { .. }) => Err(PipelineError::Journal {
-                disk: self.source.disk_id.clone(),
-                source,
-            }),
-            Err(error) => {
-                self.say(&format!(
-                    "warning: {}; an interrupted copy begins again",
-                    chain(&error)
-                ));
-                Ok(None)
-            }
-        }
+        let say = |text: &str| self.watch.say(&format!("disk {}: {text}", self.source.disk_id));
+        take_up(folder, volume, &binding, settings.begin, &say).map_err(|source| PipelineError::Journal {
+            disk: self.source.disk_id.clone(),
+            source,
+        })
     }
+}
 
-    fn say(&self, text: &str) {
-        self.watch.say(&format!("disk {}: {text}", self.source.disk_id));
+/// The journal in `folder` of what is copied into a volume: taken up where it is of this very copy, begun anew where not.
+/// `None`, said, where there can be none.
+///
+/// # Errors
+/// Where another run copies into the volume.
+pub(super) fn take_up(
+    folder: &Path,
+    volume: VolumeId,
+    binding: &Binding,
+    begin: Begin,
+    say: &dyn Fn(&str),
+) -> Result<Option<Memory>, JournalError> {
+    let path = folder.join(format!("{volume}.journal"));
+    let anew = || Journal::start_over(&path, binding).map(|journal| (journal, Durable::default()));
+    let opened = std::fs::create_dir_all(folder)
+        .map_err(|source| JournalError::Io {
+            doing: "make the folder of",
+            path: path.clone(),
+            source,
+        })
+        .and_then(|()| match begin {
+            Begin::WhereItWas => Journal::open(&path, binding),
+            Begin::AtTheBegin => anew(),
+        });
+    let opened = match opened {
+        Err(refused) if refused.is_refusal() => {
+            say(&format!("{refused}; copying from the begin"));
+            anew()
+        }
+        opened => opened,
+    };
+    match opened {
+        Ok((journal, durable)) => {
+            if !durable.is_empty() {
+                let there = Size(durable.data_bytes());
+                say(&format!(
+                    "going on where a copy was interrupted: {there} of data are there"
+                ));
+            }
+            Ok(Some(Memory { journal, durable }))
+        }
+        Err(error @ JournalError::InUse { .. }) => Err(error),
+        Err(error) => {
+            say(&format!(
+                "warning: {}; an interrupted copy begins again",
+                chain(&error)
+            ));
+            Ok(None)
+        }
     }
 }
 

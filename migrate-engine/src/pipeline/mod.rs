@@ -11,8 +11,10 @@ mod names;
 mod place;
 mod publication;
 mod publisher;
+mod replication;
 mod route;
 mod selection;
+mod threads;
 mod vigil;
 
 pub use board::{Board, BoardWatch, Counts, Transfer};
@@ -20,3 +22,4 @@ pub use error::PipelineError;
 pub use leftovers::clean_up_after;
 pub use machine::{Copier, Doing, Watch};
 pub use publisher::{Audience, Published, Publisher};
+pub use replication::{Desk, Dispatcher, Refusal, ReplicationError, Replicator, Request, SourceBook};

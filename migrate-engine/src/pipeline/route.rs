@@ -12,6 +12,7 @@ use super::disk::{Job, Moved, Served};
 use super::machine::Doing;
 use super::memory::Memory;
 use super::publication::{Publication, Records};
+use super::threads::on_threads;
 use crate::block::nbd::depth_for;
 use crate::block::{
     BlockError, BlockWrite, Cancel, Durability, InitialContent, LocalDisk, LocalDiskOptions, NbdExport,
@@ -29,9 +30,14 @@ type Remembered = (CopyReport, Option<Memory>);
 
 /// How the source's server is read.
 pub(super) fn reading(settings: &CopySettings) -> NbdOptions {
+    to_export(settings.workers)
+}
+
+/// How an export of ours is written to.
+pub(super) fn to_export(workers: usize) -> NbdOptions {
     NbdOptions {
-        connections: settings.workers,
-        most_depth: depth_for(settings.workers),
+        connections: workers,
+        most_depth: depth_for(workers),
         ..NbdOptions::default()
     }
 }
@@ -59,6 +65,47 @@ pub(super) async fn connect(uri: String, options: NbdOptions) -> Result<Arc<NbdE
         .map_err(|source| PipelineError::Connect { uri, source })
 }
 
+/// A device, to be written to and read back.
+pub(super) fn local(
+    device: &OpenedDevice,
+    disk: &str,
+    initial_content: InitialContent,
+) -> Result<LocalDisk, PipelineError> {
+    let failed = |source| PipelineError::Device {
+        path: device.device().device_path.clone(),
+        disk: disk.to_owned(),
+        source,
+    };
+    let descriptor = device.try_clone().map_err(|source| {
+        failed(BlockError::System {
+            action: "share the descriptor",
+            source,
+        })
+    })?;
+    let options = LocalDiskOptions {
+        initial_content,
+        ..LocalDiskOptions::default()
+    };
+    LocalDisk::new(OwnedFd::from(descriptor), options).map_err(failed)
+}
+
+/// That a volume does not hold what its disk holds.
+pub(super) fn different(volume: VolumeId, disk: &str, report: &VerifyReport) -> PipelineError {
+    let places: Vec<_> = report
+        .first_mismatches
+        .iter()
+        .map(|m| format!("{}-{}", m.start, m.end))
+        .collect();
+    let blocks = report
+        .differing_blocks
+        .map_or_else(|| "some".to_owned(), |n| n.to_string());
+    PipelineError::Different {
+        volume,
+        disk: disk.to_owned(),
+        what: format!("{blocks} blocks differ, first at bytes {}", places.join(", ")),
+    }
+}
+
 impl Job<'_> {
     /// Moves the bytes, and reads them back from the device.
     pub(super) async fn through(
@@ -72,7 +119,7 @@ impl Job<'_> {
         } else {
             InitialContent::Unknown
         };
-        let local = Arc::new(self.local(device, initial)?);
+        let local = Arc::new(local(device, &self.source.disk_id, initial)?);
         let volume = device.device().volume_id;
         let (copy, memory) = match self.exports {
             None => self.move_bytes(served, volume, local.clone(), cancel).await?,
@@ -95,48 +142,8 @@ impl Job<'_> {
         }
         match verified.as_ref().filter(|report| !report.is_equal()) {
             None => Ok(Moved { copy, verified }),
-            Some(report) => Err(self.different(device, report)),
+            Some(report) => Err(different(volume, &self.source.disk_id, report)),
         }
-    }
-
-    fn different(&self, device: &OpenedDevice, report: &VerifyReport) -> PipelineError {
-        let places: Vec<_> = report
-            .first_mismatches
-            .iter()
-            .map(|m| format!("{}-{}", m.start, m.end))
-            .collect();
-        let blocks = report
-            .differing_blocks
-            .map_or_else(|| "some".to_owned(), |n| n.to_string());
-        PipelineError::Different {
-            volume: device.device().volume_id,
-            disk: self.source.disk_id.clone(),
-            what: format!("{blocks} blocks differ, first at bytes {}", places.join(", ")),
-        }
-    }
-
-    fn local(
-        &self,
-        device: &OpenedDevice,
-        initial_content: InitialContent,
-    ) -> Result<LocalDisk, PipelineError> {
-        let failed = |source| PipelineError::Device {
-            path: device.device().device_path.clone(),
-            disk: self.source.disk_id.clone(),
-            source,
-        };
-        let descriptor = device.try_clone();
-        let descriptor = descriptor.map_err(|source| {
-            failed(BlockError::System {
-                action: "share the descriptor",
-                source,
-            })
-        })?;
-        let options = LocalDiskOptions {
-            initial_content,
-            ..LocalDiskOptions::default()
-        };
-        LocalDisk::new(OwnedFd::from(descriptor), options).map_err(failed)
     }
 
     /// Publishes the device, moves the bytes through the export, and withdraws it in any case.
@@ -196,7 +203,7 @@ impl Job<'_> {
             };
             copied.map(|report| (report, memory))
         };
-        let copied = self.on_threads(cancel, Doing::Copying, work).await?;
+        let copied = on_threads(self.watch, Doing::Copying, &self.source.disk_id, cancel, work).await?;
         let (report, memory) =
             copied.map_err(|source| self.failed("copy", Some(served.disk.server_words()), source))?;
         if report.durability == Durability::NotOffered {
@@ -223,23 +230,8 @@ impl Job<'_> {
         let work = move |progress: &Progress, cancel: &Cancel| {
             transfer::verify(&*local, Expected::Disk(&digest), &options, progress, cancel)
         };
-        let compared = self.on_threads(cancel, Doing::ReadingBack, work).await?;
+        let compared = on_threads(self.watch, Doing::ReadingBack, &self.source.disk_id, cancel, work).await?;
         compared.map_err(|source| self.failed("read back", None, source))
-    }
-
-    /// Runs `work` on a thread of its own, watched.
-    async fn on_threads<T: Send + 'static>(
-        &self,
-        cancel: &Cancel,
-        doing: Doing,
-        work: impl FnOnce(&Progress, &Cancel) -> Result<T, TransferError> + Send + 'static,
-    ) -> Result<Result<T, TransferError>, PipelineError> {
-        let progress = Arc::new(Progress::new());
-        self.watch.moving(doing, &self.source.disk_id, &progress);
-        let (of, cancel) = (Arc::clone(&progress), cancel.clone());
-        let done = tokio::task::spawn_blocking(move || work(&of, &cancel)).await;
-        self.watch.done();
-        done.map_err(|_| PipelineError::Panicked)
     }
 
     fn failed(&self, doing: &'static str, server: Option<String>, source: TransferError) -> PipelineError {

@@ -70,6 +70,12 @@ pub trait Frozen: Send + Sync {
         allocated: Option<Arc<[Range<u64>]>>,
     ) -> Result<Arc<dyn BlockRead>, SourceFailure>;
 
+    /// To be called after the last read, before what was read is believed: whether it stayed frozen all the time.
+    ///
+    /// # Errors
+    /// That it did not, or that it cannot be told.
+    async fn check(&self) -> Result<(), SourceFailure>;
+
     /// Lets go of it all. Readers must be gone before. Repeating it is harmless.
     ///
     /// # Errors

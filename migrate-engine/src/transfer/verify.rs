@@ -1,6 +1,7 @@
 //! Verification: reads a disk back and compares it with a digest.
 
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 use std::time::Instant;
 
 use super::crew::{self, Step, Supply};
@@ -47,6 +48,9 @@ pub struct VerifyOptions {
     pub workers: usize,
     /// What is read.
     pub coverage: Coverage,
+    /// Only the blocks that these ranges touch, where there are some: what else there is was compared before. With a
+    /// root alone every byte is read.
+    pub only: Option<Vec<Range<u64>>>,
     /// Cap on bytes read per second.
     pub rate: RateLimit,
 }
@@ -56,6 +60,7 @@ impl Default for VerifyOptions {
         Self {
             workers: 4,
             coverage: Coverage::default(),
+            only: None,
             rate: RateLimit::default(),
         }
     }
@@ -71,11 +76,17 @@ impl Expected<'_> {
 }
 
 /// The blocks that are read, where that is not all of them.
-fn sample(expected: Expected<'_>, options: &VerifyOptions) -> Option<Changes> {
-    let (Coverage::Sample(percent), Expected::Disk(digest)) = (options.coverage, expected) else {
+fn part(expected: Expected<'_>, options: &VerifyOptions) -> Option<Changes> {
+    let Expected::Disk(digest) = expected else {
         return None;
     };
     let (size, count) = (digest.root().size, digest.blocks().len() as u64);
+    if let Some(ranges) = &options.only {
+        return Some(Changes::new(ranges, BLOCK_SIZE, size));
+    }
+    let Coverage::Sample(percent) = options.coverage else {
+        return None;
+    };
     let chance = RandomState::new();
     let chosen =
         |index: &u64| *index == 0 || index + 1 == count || chance.hash_one(index) % 100 < u64::from(percent);
@@ -124,10 +135,10 @@ fn read_back(
             found: disk.size(),
         });
     }
-    let sample = sample(wanted, options);
+    let part = part(wanted, options);
     progress.begin(
         Phase::Verifying,
-        sample.as_ref().map_or(expected.size, Changes::bytes),
+        part.as_ref().map_or(expected.size, Changes::bytes),
     );
     let stop = cancel.child();
     let plan = Plan {
@@ -140,7 +151,7 @@ fn read_back(
             Coverage::TrustZeroExtents => Extents::Ask,
         },
         zero_ranges: ZeroRanges::Skip,
-        changes: sample.as_ref(),
+        changes: part.as_ref(),
         done: &Durable::default(),
         known: parking_lot::Mutex::default(),
     };
@@ -175,7 +186,7 @@ fn read_back(
     }
     progress.enter(Phase::Finished);
     let read = outcome.results.into_iter().flatten();
-    Ok(match (wanted, &sample) {
+    Ok(match (wanted, &part) {
         (Expected::Disk(digest), Some(_)) => hasher.update(digest, read),
         _ => hasher.finish(read),
     })

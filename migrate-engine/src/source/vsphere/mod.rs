@@ -5,8 +5,8 @@
 //! did not end in time is *unknown*, not failed ([`VsphereError::is_unknown`]).
 //!
 //! A cycle of a warm copy: [`Session::discover`], [`Session::enable_change_tracking`], [`Session::create_snapshot`],
-//! [`Session::snapshot_disks`], [`Disk::goes_on_from`] and [`Session::changed_areas`], [`Session::flat_file`] and
-//! [`FolderFile::read_at`]; the new change ids are kept when the copy is durable; [`Session::remove_snapshot`].
+//! [`Session::snapshot_disks`], [`Disk::goes_on_from`] and [`Session::changed_areas`], [`Session::flat_file`], and a copy
+//! from a [`FolderDisk`]; the new change ids are kept when the copy is durable; [`Session::remove_snapshot`].
 
 mod change_tracking;
 mod credentials;
@@ -18,7 +18,9 @@ mod http;
 mod inventory;
 mod patience;
 mod properties;
+mod reader;
 mod reference;
+mod replication;
 mod session;
 mod snapshot;
 mod soap;
@@ -41,7 +43,9 @@ pub use inventory::{
     Provisioning, Query,
 };
 pub use patience::Patience;
+pub use reader::{FolderDisk, FolderDiskOptions, RequestLimit, SourceBinding};
 pub use reference::Reference;
+pub use replication::VsphereSource;
 pub use session::{About, Session};
 pub use snapshot::{Quiesce, SnapshotDisks, SnapshotNode, SnapshotRequest};
 pub use soap::{Fault, XmlError};

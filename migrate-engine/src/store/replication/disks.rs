@@ -45,6 +45,8 @@ pub struct DiskState {
     pub digest: Option<String>,
     /// The digests of its blocks.
     pub blocks: Option<Vec<u8>>,
+    /// The job that wrote to the volume last.
+    pub last_job: Option<String>,
 }
 
 /// What will be written to a disk's volume.
@@ -123,7 +125,8 @@ impl Store {
     /// Where the records cannot be read.
     pub fn disk_state(&self, context: i64, disk: &str) -> Result<Option<DiskState>, StoreError> {
         let sql =
-            "SELECT disk_id, volume_id, content, change_id, capacity_bytes, digest, digest_blocks FROM vm_disks
+            "SELECT disk_id, volume_id, content, change_id, capacity_bytes, digest, digest_blocks, last_job_id
+                   FROM vm_disks
                    WHERE vm_context_id = ?1 AND disk_id = ?2";
         let conn = self.conn.lock();
         let found = conn.query_row(sql, params![context, disk], |r| {
@@ -139,6 +142,7 @@ impl Store {
                 capacity: r.get(4)?,
                 digest: r.get(5)?,
                 blocks: r.get(6)?,
+                last_job: r.get(7)?,
             })
         });
         Ok(found.optional()?)

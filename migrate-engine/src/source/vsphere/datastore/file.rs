@@ -99,6 +99,17 @@ impl FolderFile {
         &self.path
     }
 
+    /// Asks again how large it is.
+    ///
+    /// # Errors
+    /// [`FolderError::Size`] where it has another size than when it was opened; others.
+    pub async fn check_size(&self) -> Result<(), FolderError> {
+        match self.ask_size().await? {
+            size if size == self.size => Ok(()),
+            other => Err(self.other_size(other)),
+        }
+    }
+
     /// Fills `buffer` with the bytes at `offset`. Tries again after broken connections, where it stopped; logs in again
     /// once. After an error, or dropped half-way, what is in `buffer` means nothing.
     ///
@@ -171,6 +182,7 @@ impl FolderFile {
                     file: self.path.to_string(),
                 });
             }
+            StatusCode::RANGE_NOT_SATISFIABLE => return Err(self.shrunk(&arriving.headers)),
             status => return Err(self.refused(status)),
         }
         self.check_range(&arriving.headers, offset, last)?;
@@ -198,11 +210,7 @@ impl FolderFile {
             return Err(self.other_range(first, last, found));
         }
         match range.and_then(|range| range.total) {
-            Some(total) if total != self.size => Err(FolderError::Size {
-                file: self.path.to_string(),
-                expected: self.size,
-                found: total,
-            }),
+            Some(total) if total != self.size => Err(self.other_size(total)),
             _ => Ok(()),
         }
     }
@@ -271,6 +279,25 @@ impl FolderFile {
             last,
             found: found.chars().take(80).flat_map(char::escape_debug).collect(),
         }
+    }
+
+    fn other_size(&self, found: u64) -> FolderError {
+        FolderError::Size {
+            file: self.path.to_string(),
+            expected: self.size,
+            found,
+        }
+    }
+
+    /// The error where the server says that the file ends before a range that was in it: `bytes */size`.
+    fn shrunk(&self, headers: &HeaderMap) -> FolderError {
+        header(headers, CONTENT_RANGE.as_str())
+            .and_then(|text| text.trim().strip_prefix("bytes */")?.parse().ok())
+            .filter(|size| *size != self.size)
+            .map_or_else(
+                || self.refused(StatusCode::RANGE_NOT_SATISFIABLE),
+                |size| self.other_size(size),
+            )
     }
 
     fn refused(&self, status: StatusCode) -> FolderError {

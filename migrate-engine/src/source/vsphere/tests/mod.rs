@@ -3,6 +3,7 @@
 mod channel;
 mod discovery;
 mod folder;
+mod reader;
 mod server;
 mod session;
 mod task;

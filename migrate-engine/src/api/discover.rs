@@ -1,0 +1,121 @@
+//! `POST /api/v1/discover`: what machines a source has, for whoever brings along who he is there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+
+use super::body::Body;
+use super::problem::{Code, Problem};
+use super::vm::Vm;
+use crate::model::{MachineSpec, Secret};
+use crate::source::SourceFailure;
+
+/// Callers give up after 15 seconds.
+const PATIENCE: Duration = Duration::from_secs(14);
+
+/// Finds machines for whoever says who he is at the source.
+#[async_trait]
+pub trait Discoverer: Send + Sync {
+    /// The machines that are asked for, as they are now.
+    ///
+    /// # Errors
+    /// What keeps us from the source.
+    async fn discover(&self, request: &DiscoveryRequest) -> Result<Vec<MachineSpec>, SourceFailure>;
+}
+
+/// What machines are asked for, and by whom.
+#[derive(Debug, Clone)]
+pub struct DiscoveryRequest {
+    /// The vCenter, or a host alone.
+    pub vcenter: String,
+    /// Who asks.
+    pub username: String,
+    /// His password.
+    pub password: Secret,
+    /// Only in this datacenter.
+    pub datacenter: Option<String>,
+    /// Only the machine of this name.
+    pub filter: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    vcenter: String,
+    username: String,
+    password: String,
+    #[serde(default)]
+    datacenter: Option<String>,
+    #[serde(default)]
+    filter: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Found {
+    vms: Vec<Vm>,
+}
+
+pub(super) fn routes() -> Router<Arc<dyn Discoverer>> {
+    Router::new().route("/discover", post(discover))
+}
+
+async fn discover(
+    State(discoverer): State<Arc<dyn Discoverer>>,
+    Body(asked): Body<Asked>,
+) -> Result<Json<Found>, Problem> {
+    let request = asked.whole()?;
+    let late = || {
+        Problem::new(
+            Code::SourceUnreachable,
+            format!("{} has not answered within {PATIENCE:?}", request.vcenter),
+            "check the source's address and that it is up; give a filter or a datacenter to ask for less",
+        )
+    };
+    let found = tokio::time::timeout(PATIENCE, discoverer.discover(&request)).await;
+    let found = found.map_err(|_| late())??;
+    Ok(Json(Found {
+        vms: found.into_iter().map(Vm::from).collect(),
+    }))
+}
+
+/// The machines, as the API answers them.
+pub fn discovered(machines: Vec<MachineSpec>) -> String {
+    let found = Found {
+        vms: machines.into_iter().map(Vm::from).collect(),
+    };
+    serde_json::to_string_pretty(&found).expect("machines have only strings and numbers")
+}
+
+impl Asked {
+    fn whole(self) -> Result<DiscoveryRequest, Problem> {
+        for (name, value) in [
+            ("vcenter", &self.vcenter),
+            ("username", &self.username),
+            ("password", &self.password),
+        ] {
+            if value.trim().is_empty() {
+                return Err(Problem::invalid(
+                    format!("`{name}` is empty"),
+                    "vcenter, username and password are needed",
+                ));
+            }
+        }
+        Ok(DiscoveryRequest {
+            vcenter: self.vcenter,
+            username: self.username,
+            password: Secret::new(self.password),
+            datacenter: given(self.datacenter),
+            filter: given(self.filter),
+        })
+    }
+}
+
+/// Callers write an empty text for what they leave away.
+pub(super) fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}

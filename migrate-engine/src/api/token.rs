@@ -1,0 +1,48 @@
+//! The bearer token: whoever has it may ask for replications.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::problem::{Code, Problem};
+
+/// A token; only its hash is kept.
+#[derive(Clone)]
+pub struct Token(blake3::Hash);
+
+impl Token {
+    /// The token of this text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(blake3::hash(text.as_bytes()))
+    }
+
+    /// Hashes are compared in constant time.
+    fn is_brought_by(&self, headers: &HeaderMap) -> bool {
+        let brought = headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        brought.is_some_and(|(_, token)| blake3::hash(token.trim().as_bytes()) == self.0)
+    }
+}
+
+pub(super) async fn require(State(token): State<Arc<Token>>, request: Request, next: Next) -> Response {
+    if token.is_brought_by(request.headers()) {
+        return next.run(request).await;
+    }
+    let problem = Problem::new(
+        Code::Unauthorized,
+        "the request brings no token, or a wrong one",
+        "send `Authorization: Bearer …` with the token that stands in the service's token file",
+    );
+    let mut response = problem.into_response();
+    let challenge = HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
+}

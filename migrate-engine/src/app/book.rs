@@ -1,0 +1,122 @@
+//! How sources are reached: by the file of sources, or with what a caller brings along.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::RwLock;
+
+use crate::config::{Believe, Sources};
+use crate::pipeline::SourceBook;
+use crate::source::vsphere::{Credentials, Endpoint, Fingerprint, Patience, Quiesce, Trust, VsphereSource};
+use crate::source::{Category, Source, SourceFailure};
+
+/// The sources that the service knows.
+pub struct Book {
+    sources: RwLock<Sources>,
+}
+
+/// Who a caller is at a source, and whom to believe to be it.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The source.
+    pub host: String,
+    /// Who we are there.
+    pub username: String,
+    /// The password.
+    pub password: crate::model::Secret,
+    /// Whom to believe to be it.
+    pub believe: Believe,
+    /// Whether guests are brought to rest for snapshots.
+    pub quiesce: bool,
+    /// How long it is waited for an answer.
+    pub answer: Duration,
+}
+
+impl Book {
+    /// A book of these sources.
+    #[must_use]
+    pub fn new(sources: Sources) -> Self {
+        Self {
+            sources: RwLock::new(sources),
+        }
+    }
+
+    /// Whom to believe to be `host`: as the file says, or whoever an authority of the system vouches for.
+    #[must_use]
+    pub fn believe(&self, host: &str) -> Believe {
+        let sources = self.sources.read();
+        sources
+            .get(host)
+            .map_or(Believe::SystemRoots, |entry| entry.believe.clone())
+    }
+
+    /// Puts other sources in the place of those before; what is connected stays so.
+    pub fn replace(&self, sources: Sources) {
+        *self.sources.write() = sources;
+    }
+
+    fn access(&self, host: &str) -> Result<Access, SourceFailure> {
+        let sources = self.sources.read();
+        let entry = sources.get(host).ok_or_else(|| {
+            let known = sources.hosts().join(", ");
+            let known = if known.is_empty() { "none" } else { &known };
+            let why = format!(
+                "nothing is known of the source `{}`: add it to the file of sources (it has {known})",
+                host.chars()
+                    .take(120)
+                    .flat_map(char::escape_debug)
+                    .collect::<String>()
+            );
+            SourceFailure::new(Category::Refused, why)
+        })?;
+        Ok(Access {
+            host: entry.host.clone(),
+            username: entry.username.clone(),
+            password: entry.password.clone(),
+            believe: entry.believe.clone(),
+            quiesce: entry.quiesce,
+            answer: Patience::default().answer,
+        })
+    }
+}
+
+#[async_trait]
+impl SourceBook for Book {
+    async fn connect(&self, vcenter_host: &str) -> Result<Arc<dyn Source>, SourceFailure> {
+        let access = self.access(vcenter_host)?;
+        Ok(Arc::new(connect(&access).await?))
+    }
+}
+
+/// Logs in.
+///
+/// # Errors
+/// What is wrong with the access, or keeps us from the source.
+pub(super) async fn connect(access: &Access) -> Result<VsphereSource, SourceFailure> {
+    let refused = |why: String| SourceFailure::new(Category::Refused, why);
+    let endpoint: Endpoint = access
+        .host
+        .parse()
+        .map_err(|error| SourceFailure::new(Category::Refused, error))?;
+    let trust = match &access.believe {
+        Believe::SystemRoots => Trust::SystemRoots,
+        Believe::CaFile(path) => Trust::CaFile(PathBuf::from(path)),
+        Believe::Anybody => Trust::Skipped,
+        Believe::Fingerprint(text) => {
+            let print: Result<Fingerprint, _> = text.parse();
+            Trust::Pinned(print.map_err(|error| refused(format!("source `{}`: {error}", access.host)))?)
+        }
+    };
+    let credentials = Credentials::new(access.username.clone(), access.password.reveal());
+    let patience = Patience {
+        answer: access.answer,
+        ..Patience::default()
+    };
+    let source = VsphereSource::connect(&endpoint, &trust, credentials, patience).await?;
+    Ok(source.quiescing(match access.quiesce {
+        true => Quiesce::Guest,
+        false => Quiesce::No,
+    }))
+}

@@ -1,0 +1,191 @@
+//! The life of `migrate-engine serve`: the service of discovery and replications, from its start to the end of its last job.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use async_trait::async_trait;
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::book::{self, Access, Book};
+use super::{Ending, human};
+use crate::api::{self, Api, Discoverer, DiscoveryRequest, Replications, Token};
+use crate::config::Sources;
+use crate::model::MachineSpec;
+use crate::pipeline::{Desk, Dispatcher, Replicator};
+use crate::source::{Source as _, SourceFailure, Wanted};
+
+/// How long a discovery waits for one answer: callers give up after 15 seconds.
+const ANSWER: Duration = Duration::from_secs(13);
+
+/// What the service is made of.
+pub struct Serving {
+    /// Who does the work.
+    pub replicator: Replicator,
+    /// The file of sources.
+    pub sources: PathBuf,
+    /// The file of the token; made where it is not there.
+    pub token: PathBuf,
+    /// Where replications are asked for.
+    pub listen: SocketAddr,
+    /// Where discovery is asked for.
+    pub discovery_listen: SocketAddr,
+    /// The configurations of the target that callers may name.
+    pub known_configs: Vec<i64>,
+}
+
+/// Serves until a signal comes, or a part of the service ends by itself, which is a failure.
+///
+/// # Errors
+/// What could not be begun.
+pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
+    let sources = Sources::read(&serving.sources)?;
+    let token = Arc::new(Token::new(&token(&serving.token)?));
+    let book = Arc::new(Book::new(sources));
+    let stopping = CancellationToken::new();
+    let board = serving.replicator.board.clone();
+    let dispatcher = Dispatcher::new(serving.replicator, book.clone(), stopping.clone());
+    let dispatcher = Arc::new(dispatcher);
+    let state = Replications {
+        api: Api {
+            board,
+            stopping: stopping.clone(),
+        },
+        desk: Desk::new(Arc::clone(&dispatcher), serving.known_configs),
+        token,
+    };
+    let replications = bind("replications", serving.listen).await?;
+    let discovery = bind("discovery", serving.discovery_listen).await?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+
+    let mut jobs = tokio::spawn(dispatcher.run());
+    let mut replications = tokio::spawn(answer(replications, api::replications(state), stopping.clone()));
+    let finder: Arc<dyn Discoverer> = Arc::new(Finder(Arc::clone(&book)));
+    let mut discovery = tokio::spawn(answer(discovery, api::discovery(finder), stopping.clone()));
+    let ended = loop {
+        tokio::select! {
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            _ = hangup.recv() => reload(&book, &serving.sources),
+            _ = &mut jobs => break Some("the work on jobs"),
+            _ = &mut replications => break Some("the API of replications"),
+            _ = &mut discovery => break Some("the API of discovery"),
+        }
+    };
+    if let Some(what) = ended {
+        tracing::error!(what, "a part of the service ended by itself");
+    } else {
+        human::say("stopping: jobs under way give back what they hold, and go on with the next start");
+    }
+    stopping.cancel();
+    if !jobs.is_finished() {
+        let _ = jobs.await;
+    }
+    replications.abort();
+    discovery.abort();
+    Ok(match ended {
+        Some(_) => Ending::Failed,
+        None => Ending::Completed,
+    })
+}
+
+fn reload(book: &Book, path: &Path) {
+    match Sources::read(path) {
+        Ok(sources) => {
+            book.replace(sources);
+            human::say("the file of sources was read anew");
+        }
+        Err(error) => {
+            tracing::error!(error = %anyhow::Error::from(error), "the sources stay as they were");
+        }
+    }
+}
+
+async fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    ensure!(
+        address.ip().to_canonical().is_loopback(),
+        "cannot serve {what} on {address}: only on the loopback, such as 127.0.0.1:{}, as there is no TLS here; let \
+         callers come through a tunnel",
+        address.port()
+    );
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot serve {what} on {address}; give another port, or end who has it"))?;
+    human::say(&format!("{what}: http://{}", listener.local_addr()?));
+    Ok(listener)
+}
+
+async fn answer(listener: TcpListener, router: Router, stopping: CancellationToken) {
+    let serving =
+        axum::serve(listener, router).with_graceful_shutdown(async move { stopping.cancelled().await });
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "an API broke off");
+    }
+}
+
+/// The token of the file; a new one where there is none.
+pub(super) fn token(path: &Path) -> anyhow::Result<String> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let text = text.trim();
+            ensure!(
+                text.len() >= 16,
+                "the token in {} has {} characters: write at least 16, or remove the file to have one made",
+                path.display(),
+                text.len()
+            );
+            return Ok(text.to_owned());
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read the token in {}", path.display()));
+        }
+    }
+    let token = format!(
+        "{}{}",
+        uuid::Uuid::new_v4().simple(),
+        uuid::Uuid::new_v4().simple()
+    );
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let mut options = std::fs::File::options();
+    let made = options.create_new(true).write(true).mode(0o600).open(path);
+    made.and_then(|mut file| writeln!(file, "{token}"))
+        .with_context(|| format!("cannot write a token to {}", path.display()))?;
+    human::say(&format!("a token was made: {}", path.display()));
+    Ok(token)
+}
+
+/// Finds machines with what callers bring along; whom to believe is told by the file of sources.
+struct Finder(Arc<Book>);
+
+#[async_trait]
+impl Discoverer for Finder {
+    async fn discover(&self, request: &DiscoveryRequest) -> Result<Vec<MachineSpec>, SourceFailure> {
+        let access = Access {
+            host: request.vcenter.clone(),
+            username: request.username.clone(),
+            password: request.password.clone(),
+            believe: self.0.believe(&request.vcenter),
+            quiesce: false,
+            answer: ANSWER,
+        };
+        let source = book::connect(&access).await?;
+        let wanted = Wanted {
+            machine: request.filter.clone(),
+            datacenter: request.datacenter.clone(),
+        };
+        source.machines(&wanted).await
+    }
+}

@@ -1,0 +1,69 @@
+//! The arguments that say who we are at a source, and whom to believe to be it.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+
+use crate::app::Access;
+use crate::config::Believe;
+use crate::model::Secret;
+use crate::source::vsphere::Patience;
+
+/// Who we are at a source.
+#[derive(Debug, Args)]
+pub(super) struct AccessArguments {
+    /// The vCenter, or an ESXi host: `HOST`, `HOST:PORT` or `https://HOST/sdk`.
+    #[arg(value_name = "HOST")]
+    host: String,
+    /// Who we are there.
+    #[arg(long, short, env = "VSPHERE_USER", value_name = "NAME")]
+    username: String,
+    /// The file with the password; `-` reads it from standard input.
+    #[arg(long, env = "VSPHERE_PASSWORD_FILE", value_name = "PATH")]
+    password_file: PathBuf,
+    /// Believe whoever an authority of this PEM file vouches for.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["fingerprint", "insecure"])]
+    ca_file: Option<PathBuf>,
+    /// Believe whoever has the certificate of this SHA-256 or SHA-1 fingerprint.
+    #[arg(long, value_name = "AB:CD:…", conflicts_with = "insecure")]
+    fingerprint: Option<String>,
+    /// Believe anybody. Whoever is between here and the vCenter then reads the password.
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl AccessArguments {
+    pub(super) fn access(&self) -> anyhow::Result<Access> {
+        let text = if self.password_file.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .context("cannot read the password from standard input")?;
+            text
+        } else {
+            std::fs::read_to_string(&self.password_file)
+                .with_context(|| format!("cannot read the password in {}", self.password_file.display()))?
+        };
+        let password = text.strip_suffix('\n').unwrap_or(&text);
+        ensure!(
+            !password.is_empty(),
+            "the password in {} is empty",
+            self.password_file.display()
+        );
+        Ok(Access {
+            host: self.host.clone(),
+            username: self.username.clone(),
+            password: Secret::new(password),
+            believe: match (&self.ca_file, &self.fingerprint) {
+                (Some(path), _) => Believe::CaFile(path.clone()),
+                (_, Some(print)) => Believe::Fingerprint(print.clone()),
+                _ if self.insecure => Believe::Anybody,
+                _ => Believe::SystemRoots,
+            },
+            quiesce: false,
+            answer: Patience::default().answer,
+        })
+    }
+}

@@ -1,0 +1,121 @@
+//! Why an attempt at a replication did not get to its end.
+
+use volume_client::ClientError;
+
+use crate::pipeline::PipelineError;
+use crate::source::{Category, SourceFailure};
+use crate::store::StoreError;
+use crate::target::{ExportFailure, TargetError};
+
+/// Why an attempt did not get to its end. What was taken for it was given back, as far as that could be done.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicationError {
+    /// The source did not do its part.
+    #[error(transparent)]
+    Source(#[from] SourceFailure),
+    /// The daemon does not answer.
+    #[error("cannot reach the volume daemon")]
+    Daemon(#[source] ClientError),
+    /// A volume could not be had, or a disk not be copied.
+    #[error(transparent)]
+    Disk(#[from] PipelineError),
+    /// A disk of the frozen machine is not one of those that were analysed.
+    #[error("disk `{disk}` is gone from the snapshot, or has another size there: it was changed meanwhile")]
+    DiskChanged {
+        /// The disk.
+        disk: String,
+    },
+    /// The engine's records failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Somebody stopped it.
+    #[error("stopped on request")]
+    Cancelled,
+}
+
+impl From<TargetError> for ReplicationError {
+    fn from(error: TargetError) -> Self {
+        Self::Disk(error.into())
+    }
+}
+
+impl From<ExportFailure> for ReplicationError {
+    fn from(error: ExportFailure) -> Self {
+        Self::Disk(error.into())
+    }
+}
+
+impl ReplicationError {
+    /// Whether this is the end that somebody asked for.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        match self {
+            Self::Cancelled => true,
+            Self::Disk(error) => error.is_cancelled(),
+            _ => false,
+        }
+    }
+
+    /// Whether another attempt works on the job by now: this one has nothing to say any more.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Superseded { .. }))
+    }
+
+    /// Whether another attempt, as things are, must end the same.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Source(failure) => failure.is_final(),
+            Self::Disk(PipelineError::TooLarge { .. } | PipelineError::Different { .. }) => true,
+            Self::Disk(PipelineError::Target(error)) => {
+                matches!(error, TargetError::TooSmall { .. } | TargetError::Unusable { .. })
+            }
+            Self::Cancelled => true,
+            _ => false,
+        }
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Source(failure) => match failure.category {
+                Category::NotFound => "vm_not_found",
+                Category::Ambiguous => "vm_ambiguous",
+                Category::Credentials => "source_credentials",
+                Category::Trust => "source_certificate",
+                Category::Unreachable => "source_unreachable",
+                Category::Refused => "vm_refused",
+                Category::Other => "source_failed",
+            },
+            Self::Daemon(_) => "volumed_unreachable",
+            Self::Disk(PipelineError::Different { .. }) => "verification_failed",
+            Self::Disk(PipelineError::Target(TargetError::TooSmall { .. })) => "volume_too_small",
+            Self::Disk(PipelineError::Transfer { .. }) => "transfer_failed",
+            Self::Disk(_) => "volume_failed",
+            Self::DiskChanged { .. } => "disk_changed",
+            Self::Store(_) => "records_failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// What a person can do, where that is known beyond the words of the error.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Daemon(error) => error.hint(),
+            Self::Disk(error) => error.hint(),
+            Self::DiskChanged { .. } => Some("start the replication again".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// With its causes, on one line.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let first = std::error::Error::source(self);
+        let causes = std::iter::successors(first, |cause| cause.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+}
