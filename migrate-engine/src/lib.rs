@@ -17,6 +17,8 @@ pub mod store;
 
 pub mod pipeline;
 
+pub mod schedule;
+
 pub mod api;
 
 pub mod app;

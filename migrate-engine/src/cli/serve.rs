@@ -14,7 +14,7 @@ use crate::config::{Afterwards, ReplicationSettings, Tracking, Verification};
 use crate::model::{DigestKind, Route, Size};
 use crate::pipeline::{Board, Replicator, clean_up_after};
 use crate::store::{Run, Store};
-use crate::transfer::{RateLimit, usual_workers};
+use crate::transfer::RateLimit;
 
 /// Serve discovery and replications: find machines, copy their disks into volumes, keep them up to date.
 ///
@@ -68,9 +68,9 @@ pub(super) struct Arguments {
     /// At most so many bytes a second, for all replications together.
     #[arg(long, value_name = "SIZE")]
     rate: Option<Size>,
-    /// Connections and threads per disk; one per processor otherwise, from 2 to 4.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    workers: Option<u16>,
+    /// Threads per disk, and connections to its export. Sources far away want several reads at once, whatever the processors.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: u16,
     /// How many machines are replicated at once.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
     at_once: u16,
@@ -136,7 +136,7 @@ impl Arguments {
             },
             journal_dir: self.database.parent().map(|folder| folder.join("journals")),
             digest: self.digest,
-            workers: self.workers.map_or_else(usual_workers, usize::from),
+            workers: usize::from(self.workers),
             operation_timeout: self.daemon.operation_timeout(),
             at_once: usize::from(self.at_once),
             at_once_per_host: usize::from(self.at_once_per_host),

@@ -1,6 +1,7 @@
 //! The settings of a copy and of an export.
 
 mod sources;
+pub mod steps;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -5,6 +5,7 @@ mod machine;
 mod replication;
 mod report;
 mod secret;
+mod selection;
 mod size;
 
 pub use digest_kind::{DigestKind, ParseDigestKindError};
@@ -12,4 +13,5 @@ pub use machine::{DiskSpec, MachineSpec, NetworkSpec};
 pub use replication::{JobStatus, Phase, ReplicationType, Step, UnknownWord};
 pub use report::{CopyReport, DigestReport, DiskReport, Outcome, Route};
 pub use secret::Secret;
+pub use selection::{ParsedSelection, Selection, SelectionError};
 pub use size::{Size, SizeParseError, volume_size};

@@ -29,7 +29,7 @@ async fn copy(session: &Session, path: &str, datacenter: Option<&str>, areas: &[
     }
 }
 
-async fn changes(
+pub(crate) async fn changes(
     session: &Session,
     vm: &Reference,
     snapshot: &Reference,
@@ -42,7 +42,7 @@ async fn changes(
         .unwrap()
 }
 
-fn areas(changes: Changes) -> Vec<Area> {
+pub(crate) fn areas(changes: Changes) -> Vec<Area> {
     match changes {
         Changes::Areas(areas) => areas,
         Changes::FullCopy(reason) => panic!("{reason}"),
@@ -50,7 +50,7 @@ fn areas(changes: Changes) -> Vec<Area> {
 }
 
 /// Turns tracking on and makes it effective. Gives the machine as it is then.
-async fn tracked(session: &Session) -> Machine {
+pub(crate) async fn tracked(session: &Session) -> Machine {
     let machine = first(session).await;
     let enabled = session.enable_change_tracking(&machine).await.unwrap();
     if enabled == Enabled::AfterSnapshot {

@@ -7,6 +7,8 @@
 
 mod copies;
 mod discovery;
+mod reader;
 mod sessions;
 mod site;
 mod snapshots;
+mod tripwire;

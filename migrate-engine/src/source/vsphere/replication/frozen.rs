@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::super::{
     Area, ChangeId, Changes as Asked, DatastorePath, Disk, FolderDisk, FolderDiskOptions, Machine, Reference,
-    RequestLimit, Session, Since, SnapshotNode, VsphereError,
+    RequestLimit, Session, Since, SnapshotNode, SourceBinding, VsphereError,
 };
 use super::VsphereSource;
 use crate::block::BlockRead;
@@ -32,12 +32,6 @@ impl FrozenMachine {
         described: Vec<Disk>,
     ) -> Self {
         let session = source.session.clone();
-        let identity = machine
-            .config
-            .as_ref()
-            .and_then(|config| config.instance_uuid.clone())
-            .unwrap_or_else(|| machine.id.clone());
-        let place = session.endpoint().to_string();
         let disks = described
             .iter()
             .map(|disk| FrozenDisk {
@@ -45,10 +39,7 @@ impl FrozenMachine {
                 label: disk.label.clone(),
                 capacity: disk.capacity_bytes.unwrap_or_default(),
                 mark: disk.change_id.as_ref().map(ToString::to_string),
-                content: Some(format!(
-                    "{place} machine {identity} {} in {}",
-                    disk.id, snapshot.id
-                )),
+                content: Some(SourceBinding::new(session.endpoint(), machine, &snapshot, disk).to_string()),
             })
             .collect();
         Self {

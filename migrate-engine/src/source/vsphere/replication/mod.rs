@@ -11,7 +11,7 @@ mod spec;
 use async_trait::async_trait;
 
 use super::{
-    Credentials, DiskProblem, Enabled, Endpoint, Machine, Patience, Query, Quiesce, RequestLimit, Session,
+    Credentials, Disk, Enabled, Endpoint, Machine, Patience, Query, Quiesce, RequestLimit, Session,
     SnapshotNode, SnapshotRequest, Trust, VsphereError,
 };
 use crate::model::MachineSpec;
@@ -146,7 +146,9 @@ impl Source for VsphereSource {
         self.remove_old(&found, &cycle.owner, Some(&request.name)).await?;
         let found = self.find(&machine.id, None).await?;
         readable(&found)?;
-        nothing_in_the_way(&found, &request)?;
+        only_snapshots(&found, |node| {
+            (&node.name, &node.description) == (&request.name, &request.description)
+        })?;
         // With our own snapshot there, tracking was seen to before.
         if found.all_snapshots().is_empty() {
             self.track(&found, &cycle.owner).await?;
@@ -170,31 +172,27 @@ impl Source for VsphereSource {
     }
 }
 
-/// Whether the disks can be read as files, each with its size known.
+/// Whether the disks can be read as files, each with its size known, and nobody else's snapshot stands on them.
 fn readable(machine: &Machine) -> Result<(), SourceFailure> {
     let disks = machine.copyable_disks()?;
-    let problem = |disk: &super::Disk| Some((disk.label.clone(), disk.problem_as_file()?));
-    match disks.iter().find_map(problem) {
-        None => Ok(()),
-        Some((disk, problem)) => Err(refused(machine, disk, problem)),
+    let problem = |disk: &Disk| Some((disk.label.clone(), disk.problem_as_file()?));
+    if let Some((disk, problem)) = disks.iter().find_map(problem) {
+        let error = VsphereError::Disk {
+            machine: machine.path.clone(),
+            disk,
+            problem,
+        };
+        return Err(error.into());
     }
+    only_snapshots(machine, |node| node.name.starts_with(PREFIX))
 }
 
-fn refused(machine: &Machine, disk: String, problem: DiskProblem) -> SourceFailure {
-    let error = VsphereError::Disk {
-        machine: machine.path.clone(),
-        disk,
-        problem,
-    };
-    error.into()
-}
-
-/// Snapshots of others: what is written then does not lie in the files that we can read.
-fn nothing_in_the_way(machine: &Machine, ours: &SnapshotRequest) -> Result<(), SourceFailure> {
+/// What is written under a snapshot that is none of `ours` does not lie in the files that we can read.
+fn only_snapshots(machine: &Machine, ours: impl Fn(&SnapshotNode) -> bool) -> Result<(), SourceFailure> {
     let all = machine.all_snapshots();
     let strangers: Vec<String> = all
         .iter()
-        .filter(|node| (&node.name, &node.description) != (&ours.name, &ours.description))
+        .filter(|node| !ours(node))
         .map(|node| node.name.clone())
         .collect();
     if !strangers.is_empty() {
@@ -204,7 +202,8 @@ fn nothing_in_the_way(machine: &Machine, ours: &SnapshotRequest) -> Result<(), S
         };
         return Err(error.into());
     }
-    if machine.needs_consolidation {
+    // Between a snapshot of ours and its removal, a consolidation may be due: that is ours to wait for.
+    if machine.needs_consolidation && all.is_empty() {
         let why = format!(
             "the disks of `{}` need consolidation: do that in the vCenter first",
             machine.path

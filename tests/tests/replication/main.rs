@@ -1,0 +1,8 @@
+//! The service of replications: a real daemon, real devices and exports, and a simulated vCenter.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod contract;
+mod cycles;
+mod interruptions;
+mod support;

@@ -1,0 +1,281 @@
+//! The service beside a daemon and a vCenter of its own; and that nothing is left.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use volume_client::client::VolumeFilter;
+use volume_client::types::{Cursor, Volume, VolumeState};
+use whole_system_tests::{Appliance, VCENTER_PASSWORD, VCENTER_USER, Vcenter, binary, wait_until};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const MIB: u64 = 1 << 20;
+const BUFFER: &str = "3MiB";
+
+/// A daemon, a vCenter, and the service between them.
+pub(crate) struct Site {
+    pub(crate) appliance: Appliance,
+    pub(crate) vcenter: Vcenter,
+    service: Option<Child>,
+    arguments: Vec<String>,
+    pub(crate) api: String,
+    pub(crate) discovery: String,
+}
+
+impl Site {
+    /// All of it, with options of the simulator and arguments of the service. `None`, loudly, where this is not root.
+    pub(crate) async fn started(simulator: &[&str], arguments: &[&str]) -> Option<Self> {
+        let appliance = Appliance::started().await?;
+        let vcenter = Vcenter::start(simulator);
+        let mut site = Self {
+            appliance,
+            vcenter,
+            service: None,
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            api: String::new(),
+            discovery: String::new(),
+        };
+        site.write_sources(VCENTER_PASSWORD);
+        site.start().await;
+        Some(site)
+    }
+
+    /// Writes how the vCenter is reached.
+    pub(crate) fn write_sources(&self, password: &str) {
+        let file = self.file("password");
+        fs::write(&file, password).unwrap();
+        let text = format!(
+            "[[vsphere]]\nhost = \"{}\"\nusername = \"{VCENTER_USER}\"\npassword_file = \"{}\"\nfingerprint = \"{}\"\n",
+            self.vcenter.host,
+            file.display(),
+            self.vcenter.fingerprint
+        );
+        fs::write(self.file("sources.toml"), text).unwrap();
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.appliance.dir().join(name)
+    }
+
+    /// Starts the service, and waits until it answers.
+    pub(crate) async fn start(&mut self) {
+        let path = |name: &str| self.file(name).display().to_string();
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.file("service.log"))
+            .unwrap();
+        let before = self.said().len();
+        let child = Command::new(binary("migrate-engine"))
+            .arg("serve")
+            .arg("--volumed-socket")
+            .arg(&self.appliance.setup.socket)
+            .args(["--listen", "127.0.0.1:0", "--discovery-listen", "127.0.0.1:0"])
+            .args(["--database", &path("e.db"), "--runtime-dir", &path("r")])
+            .args(["--sources", &path("sources.toml"), "--token-file", &path("token")])
+            .args([
+                "--nbd-listen",
+                &path("nbd.sock"),
+                "--buffer",
+                BUFFER,
+                "--retry-pause",
+                "1",
+            ])
+            .args(&self.arguments)
+            .env_remove("VOLUMED_SOCKET")
+            .env_remove("VOLUMED_URL")
+            .env("MIGRATE_ENGINE_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.service = Some(child);
+        let (api, discovery) = wait_until("the service", PATIENCE, async || {
+            let said = self.said().split_off(before);
+            let after = |word: &str| {
+                let rest = said.split_once(word)?.1;
+                rest.split_once('\n').map(|(line, _)| line.to_owned())
+            };
+            Some((after("replications: ")?, after("discovery: ")?))
+        })
+        .await;
+        (self.api, self.discovery) = (api, discovery);
+    }
+
+    /// What the service said so far.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(self.file("service.log")).unwrap_or_default()
+    }
+
+    /// Ends the service by a signal.
+    pub(crate) fn end(&mut self, signal: Signal) {
+        let mut child = self.service.take().unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Asks the API of replications.
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> (StatusCode, Value) {
+        let token = fs::read_to_string(self.file("token")).unwrap();
+        let request = reqwest::Client::new()
+            .request(method, format!("{}/api/v1{path}", self.api))
+            .bearer_auth(token.trim());
+        let request = match body {
+            Some(body) => request.body(body.to_string()),
+            None => request,
+        };
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// The machines, by the API of discovery.
+    pub(crate) async fn discover(&self, body: &Value) -> (StatusCode, Value) {
+        let answer = reqwest::Client::new()
+            .post(format!("{}/api/v1/discover", self.discovery))
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap();
+        let status = answer.status();
+        (
+            status,
+            serde_json::from_str(&answer.text().await.unwrap()).unwrap(),
+        )
+    }
+
+    /// What asks for all machines.
+    pub(crate) fn everything(&self) -> Value {
+        json!({"vcenter": self.vcenter.host, "username": VCENTER_USER, "password": VCENTER_PASSWORD})
+    }
+
+    pub(crate) async fn machines(&self) -> Vec<Value> {
+        let (status, found) = self.discover(&self.everything()).await;
+        assert_eq!(status, StatusCode::OK, "{found}");
+        found["vms"].as_array().unwrap().clone()
+    }
+
+    /// What asks for a replication.
+    pub(crate) fn request(&self, vm: &Value) -> Value {
+        json!({
+            "source_vm": {"id": vm["id"], "name": vm["name"], "path": vm["path"]},
+            "vcenter_host": self.vcenter.host,
+            "ossea_config_id": 1,
+        })
+    }
+
+    /// Asks for a replication, which must be taken. Returns its id.
+    pub(crate) async fn submit(&self, vm: &Value) -> String {
+        let (status, job) = self
+            .ask(Method::POST, "/replications", Some(&self.request(vm)))
+            .await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+        job["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The job when it has ended.
+    pub(crate) async fn ended(&self, job: &str) -> Value {
+        wait_until(&format!("{job} to end"), PATIENCE, async || {
+            let (status, job) = self
+                .ask(Method::GET, &format!("/replications/{job}?wait=5"), None)
+                .await;
+            assert_eq!(status, StatusCode::OK, "{job}");
+            let is_over = !matches!(job["status"].as_str(), Some("pending" | "running"));
+            is_over.then_some(job)
+        })
+        .await
+    }
+
+    /// Replicates, which must succeed.
+    pub(crate) async fn replicated(&self, vm: &Value) -> Value {
+        let job = self.ended(&self.submit(vm).await).await;
+        assert_eq!(job["status"], "completed", "{job:#}\n{}", self.said());
+        job
+    }
+
+    /// Kills the NBD servers; returns how many there were.
+    pub(crate) fn kill_exporters(&self) -> usize {
+        let dir = self.appliance.dir().display().to_string();
+        let found = Command::new("pgrep")
+            .args(["-f", &format!("qemu-storage-daemon.*{dir}")])
+            .output()
+            .unwrap();
+        let ids = String::from_utf8_lossy(&found.stdout).into_owned();
+        let ids = ids
+            .lines()
+            .filter_map(|line| Pid::from_raw(line.trim().parse().ok()?));
+        ids.filter(|id| kill_process(*id, Signal::KILL).is_ok()).count()
+    }
+
+    /// That the volume of the machine's first disk holds what its guest sees.
+    pub(crate) async fn assert_equal(&self, vm: &Value, job: &Value) {
+        let volume = job["disks"][0]["volume_id"].as_str().unwrap().parse().unwrap();
+        let expected = self.vcenter.disk(vm["id"].as_str().unwrap());
+        let attached = self.appliance.attach(volume).await;
+        let found = fs::read(&attached.device_path).unwrap();
+        self.appliance.detach(volume).await;
+        assert!(found.len() > expected.len());
+        assert!(found[..expected.len()] == expected[..], "{} differs", vm["name"]);
+        assert!(
+            found[expected.len()..].iter().all(|byte| *byte == 0),
+            "the tail is not zero"
+        );
+    }
+
+    /// No snapshot, export, lease, attached volume or device.
+    pub(crate) async fn assert_nothing_left(&self) {
+        for vm in self.machines().await {
+            let left = self.vcenter.snapshots(vm["id"].as_str().unwrap());
+            assert_eq!(left, Vec::<String>::new(), "{}", vm["name"]);
+        }
+        let client = self.appliance.client();
+        let volumes = client
+            .list_volumes(&VolumeFilter::default(), &Cursor::default())
+            .await;
+        for volume in volumes.unwrap().items {
+            let Volume { state, .. } = &volume;
+            assert_eq!(*state, VolumeState::Available, "{volume:#?}");
+        }
+        let leases = client.list_leases(&Cursor::default()).await;
+        assert_eq!(leases.unwrap().items, []);
+        assert_eq!(self.appliance.loops(), Vec::<String>::new());
+        let records = rusqlite::Connection::open(self.file("e.db")).unwrap();
+        let sql = "SELECT count(*) FROM nbd_exports WHERE withdrawn_at IS NULL";
+        let exports: i64 = records.query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(exports, 0);
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(mut service) = self.service.take() {
+            let _ = service.kill();
+            let _ = service.wait();
+        }
+        // Servers outlive who started them, and would outlive a test that fails.
+        self.kill_exporters();
+    }
+}
+
+/// Bytes that tell where they were written, and when.
+pub(crate) fn bytes(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        bytes.extend(next());
+    }
+    bytes.truncate(length);
+    bytes
+}
