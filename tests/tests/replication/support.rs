@@ -199,18 +199,32 @@ impl Site {
         job
     }
 
+    /// Waits until a job has an exporter, or is over.
+    pub(crate) async fn exporter_or_end(&self, job: &str) {
+        wait_until(&format!("an exporter of {job}"), PATIENCE, async || {
+            let (_, job) = self.ask(Method::GET, &format!("/replications/{job}"), None).await;
+            let is_over = !matches!(job["status"].as_str(), Some("pending" | "running"));
+            (is_over || !self.exporters().is_empty()).then_some(())
+        })
+        .await;
+    }
+
     /// Kills the NBD servers; returns how many there were.
     pub(crate) fn kill_exporters(&self) -> usize {
+        let kill = |id: &Pid| kill_process(*id, Signal::KILL).is_ok();
+        self.exporters().iter().filter(|id| kill(id)).count()
+    }
+
+    fn exporters(&self) -> Vec<Pid> {
         let dir = self.appliance.dir().display().to_string();
         let found = Command::new("pgrep")
             .args(["-f", &format!("qemu-storage-daemon.*{dir}")])
             .output()
             .unwrap();
         let ids = String::from_utf8_lossy(&found.stdout).into_owned();
-        let ids = ids
-            .lines()
-            .filter_map(|line| Pid::from_raw(line.trim().parse().ok()?));
-        ids.filter(|id| kill_process(*id, Signal::KILL).is_ok()).count()
+        ids.lines()
+            .filter_map(|line| Pid::from_raw(line.trim().parse().ok()?))
+            .collect()
     }
 
     /// That the volume of the machine's first disk holds what its guest sees.
