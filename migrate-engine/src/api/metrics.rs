@@ -17,13 +17,17 @@ use prometheus_client::registry::Registry;
 
 use super::Api;
 use super::transfers::doing;
-use crate::pipeline::{Board, Transfer};
+use crate::model::JobStatus;
+use crate::pipeline::{Board, Desk, Transfer};
 
 const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub(super) async fn serve(State(api): State<Api>) -> impl IntoResponse {
     let mut registry = Registry::with_prefix("migrate_engine");
     registry.register_collector(Box::new(Transfers(api.board)));
+    if let Some(desk) = api.desk {
+        registry.register_collector(Box::new(Jobs(desk)));
+    }
     let mut text = String::new();
     encode(&mut text, &registry).expect("a string takes whatever is written to it");
     ([(CONTENT_TYPE, FORMAT)], text)
@@ -31,6 +35,38 @@ pub(super) async fn serve(State(api): State<Api>) -> impl IntoResponse {
 
 #[derive(Debug)]
 struct Transfers(Board);
+
+/// How many jobs stand how.
+struct Jobs(Desk);
+
+impl fmt::Debug for Jobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Jobs")
+    }
+}
+
+impl Collector for Jobs {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let counts = match self.0.store().job_counts() {
+            Ok(counts) => counts,
+            Err(error) => {
+                tracing::error!(%error, "cannot count jobs");
+                return Ok(());
+            }
+        };
+        let help = "Replications in the engine's records, by how they stand";
+        let mut family = encoder.encode_descriptor("replications", help, None, MetricType::Gauge)?;
+        for status in JobStatus::ALL {
+            let count = counts
+                .iter()
+                .find(|(of, _)| *of == status)
+                .map_or(0, |(_, count)| *count);
+            let labels = [("status", status.as_str())];
+            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
 
 /// One number of a transfer under way; nothing where it is not known.
 type Number = fn(&Transfer) -> Option<f64>;

@@ -31,12 +31,14 @@ pub use token::Token;
 const LARGEST: usize = 1 << 20;
 
 /// What the API answers from. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Api {
     /// The transfers.
     pub board: Board,
     /// Cancelled when the process ends: streams then end.
     pub stopping: CancellationToken,
+    /// The replications, where they are served.
+    pub desk: Option<Desk>,
 }
 
 /// The API, ready to be served.

@@ -29,7 +29,11 @@ impl Site {
         watch.moving(Doing::ReadingBack, "disk-2", &Arc::new(Progress::new()));
         let stopping = CancellationToken::new();
         Self {
-            api: Api { board, stopping },
+            api: Api {
+                board,
+                stopping,
+                desk: None,
+            },
             _watch: watch,
         }
     }

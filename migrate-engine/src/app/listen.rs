@@ -39,6 +39,7 @@ impl Service {
         let api = Api {
             board,
             stopping: stopping.clone(),
+            desk: None,
         };
         let serving = axum::serve(listener, api::router(api))
             .with_graceful_shutdown(async move { stopped.cancelled().await });

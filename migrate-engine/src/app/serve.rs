@@ -51,12 +51,14 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     let board = serving.replicator.board.clone();
     let dispatcher = Dispatcher::new(serving.replicator, book.clone(), stopping.clone());
     let dispatcher = Arc::new(dispatcher);
+    let desk = Desk::new(Arc::clone(&dispatcher), serving.known_configs);
     let state = Replications {
         api: Api {
             board,
             stopping: stopping.clone(),
+            desk: Some(desk.clone()),
         },
-        desk: Desk::new(Arc::clone(&dispatcher), serving.known_configs),
+        desk,
         token,
     };
     let replications = bind("replications", serving.listen).await?;

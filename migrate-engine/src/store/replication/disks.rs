@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use super::super::{Store, StoreError};
-use super::jobs::Turn;
+use super::attempts::Turn;
 
 /// What a volume is equal to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! A job is changed only by the one who works on it, told by its `attempt`: what an earlier one still wants to write is
 //! refused ([`StoreError::Superseded`](super::StoreError::Superseded)).
 
+mod attempts;
 mod contexts;
 mod disks;
 mod jobs;
@@ -10,9 +11,10 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+pub use attempts::{JobEnd, Turn};
 pub use contexts::{ContextRow, ContextStatus};
 pub use disks::{Content, DiskState, FinishedDisk, JobDisk, Written};
-pub use jobs::{JobEnd, JobFilter, JobRow, NewJob, Submission, Turn};
+pub use jobs::{JobFilter, JobRow, NewJob, Submission};
 pub use steps::StepRow;
 
 pub(super) const SCHEMA: &str = include_str!("schema.sql");

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::params;
 
 use super::super::{Store, StoreError};
-use super::jobs::Turn;
+use super::attempts::Turn;
 use crate::model::Step;
 
 /// A step that was taken, or is.
