@@ -13,7 +13,7 @@ use crate::app::{self, Ending, Serving};
 use crate::config::{Afterwards, ReplicationSettings, Tracking, Verification};
 use crate::model::{DigestKind, Route, Size};
 use crate::pipeline::{Board, Replicator, clean_up_after};
-use crate::store::{Run, Store};
+use crate::store::{Alone, Run, Store};
 use crate::transfer::RateLimit;
 
 /// Serve discovery and replications: find machines, copy their disks into volumes, keep them up to date.
@@ -94,6 +94,7 @@ impl Arguments {
         let settings = self.settings();
         let client = self.daemon.client()?;
         let store = Store::open(&self.database)?;
+        let _alone = Alone::with(&self.database)?;
         let (run, dead) = Run::begin(self.server.runtime_dir(), &std::env::temp_dir())?;
         clean_up_after(dead, &store, &settings.export).await;
         app::serve(Serving {

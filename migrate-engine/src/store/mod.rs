@@ -3,6 +3,7 @@
 //!
 //! What a method returned `Ok` for survives power loss. Calls take milliseconds and block.
 
+mod alone;
 mod copies;
 mod exports;
 mod replication;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
 
+pub use alone::{Alone, AloneError};
 pub use copies::{Attachment, CopyEnd, DiskRow, Standing};
 pub use exports::ExportRow;
 pub use replication::{

@@ -230,6 +230,18 @@ impl DiskDigest {
     }
 }
 
+/// The root over these block digests, for tests that need a digest without a disk.
+#[cfg(test)]
+pub(crate) fn root_of(kind: DigestKind, size: u64, bytes: &[u8]) -> [u8; 32] {
+    let block = |piece: &[u8]| {
+        let mut digest = [0; 32];
+        digest[..piece.len()].copy_from_slice(piece);
+        BlockDigest(digest)
+    };
+    let blocks = bytes.chunks(width(kind)).map(block).collect();
+    DiskDigest::from_blocks(kind, size, blocks).root.root
+}
+
 impl fmt::Display for RootDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

@@ -22,6 +22,8 @@ mod zeroes;
 pub use crate::model::DigestKind;
 pub use copy::{Copy, CopyOptions, Tail, copy, usual_workers};
 pub(crate) use digest::Hashes;
+#[cfg(test)]
+pub(crate) use digest::root_of;
 pub use digest::{BLOCK_SIZE, BlockDigest, DiskDigest, ParseDigestError, RootDigest};
 pub use error::TransferError;
 pub use journal::{Binding, Durable, Journal, JournalError};

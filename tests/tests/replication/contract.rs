@@ -202,3 +202,95 @@ async fn without_the_token_nothing_is_told() {
     let alive = reqwest::get(format!("{}/healthz", site.api)).await.unwrap();
     assert_eq!(alive.status(), StatusCode::OK);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_with_a_wrong_password_or_certificate_is_said_and_mended_without_a_restart() {
+    let Some(site) = Site::started(&[], &[]).await else {
+        return;
+    };
+    let vm = site.machines().await.remove(0);
+    let refused = async |code: &str| {
+        let (status, problem) = site
+            .ask(Method::POST, "/replications", Some(&site.request(&vm)))
+            .await;
+        assert!(!status.is_success() && problem["code"] == code, "{problem}");
+    };
+    let good = std::fs::read_to_string(site.file("sources.toml")).unwrap();
+    site.write_sources("wrong");
+    site.hang_up("read anew").await;
+    refused("source_credentials").await;
+    site.write_sources(whole_system_tests::VCENTER_PASSWORD);
+    let other = good.replace(&site.vcenter.fingerprint, &format!("{}AB", "AB:".repeat(31)));
+    std::fs::write(site.file("sources.toml"), other).unwrap();
+    site.hang_up("read anew").await;
+    refused("source_certificate").await;
+    // A file with a mistake leaves what was in force.
+    std::fs::write(site.file("sources.toml"), "[[vsphere]]\nhots = 1\n").unwrap();
+    site.hang_up("stay as they were").await;
+    refused("source_certificate").await;
+    std::fs::write(site.file("sources.toml"), good).unwrap();
+    site.hang_up("read anew").await;
+    site.replicated(&vm).await;
+    assert!(!site.said().contains(whole_system_tests::VCENTER_PASSWORD));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_repeated_with_its_key_is_one_job_and_events_tell_of_it() {
+    let Some(site) = Site::started(&[], &[]).await else {
+        return;
+    };
+    let vm = site.machines().await.remove(0);
+    let token = std::fs::read_to_string(site.file("token")).unwrap();
+    let client = reqwest::Client::new();
+    let mut events = client
+        .get(format!("{}/api/v1/events", site.api))
+        .bearer_auth(token.trim())
+        .send()
+        .await
+        .unwrap();
+    let ask = async |body: Value| {
+        let answer = client
+            .post(format!("{}/api/v1/replications", site.api))
+            .bearer_auth(token.trim())
+            .header("Idempotency-Key", "7")
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap();
+        (answer.status(), answer.json::<Value>().await.unwrap())
+    };
+    let (first, job) = ask(site.request(&vm)).await;
+    let (again, same) = ask(site.request(&vm)).await;
+    assert_eq!((first, again), (StatusCode::ACCEPTED, StatusCode::ACCEPTED));
+    assert_eq!(job["id"], same["id"]);
+    let mut other = site.request(&vm);
+    other["target_network"] = json!("another");
+    let (status, problem) = ask(other).await;
+    assert_eq!(
+        (status.as_u16(), &problem["code"]),
+        (422, &json!("idempotency_key_reused"))
+    );
+    site.ended(job["id"].as_str().unwrap()).await;
+    let mut told = String::new();
+    while !told.contains("\"status\":\"completed\"") {
+        told += &String::from_utf8_lossy(&events.chunk().await.unwrap().unwrap());
+    }
+    assert!(told.contains("event: replication"), "{told}");
+    let metrics = client
+        .get(format!("{}/metrics", site.api))
+        .bearer_auth(token.trim());
+    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    assert!(
+        metrics.contains(r#"migrate_engine_replications{status="completed"} 1"#),
+        "{metrics}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_service_on_the_same_records_is_refused() {
+    let Some(site) = Site::started(&[], &[]).await else {
+        return;
+    };
+    let words = site.second_service_says().await;
+    assert!(words.contains("another service works with"), "{words}");
+}

@@ -85,6 +85,52 @@ async fn a_reset_of_change_tracking_is_said_and_the_whole_disk_compared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_grew_is_copied_whole_and_one_that_outgrew_its_volume_is_said() {
+    let Some(site) = Site::started(&[], &[]).await else {
+        return;
+    };
+    let vm = &site.machines().await[0];
+    let id = vm["id"].as_str().unwrap();
+    site.vcenter.write(id, 0, &bytes(1, 500_000));
+    site.replicated(vm).await;
+    let grow = |bytes: u64| {
+        site.vcenter
+            .post(&format!("grow?vm={id}&disk=2000&bytes={bytes}"))
+    };
+    grow(65 * MIB);
+    site.vcenter.write(id, 64 * MIB + 512, &bytes(2, 9000));
+    let job = site.replicated(vm).await;
+    assert_eq!(modes(&job), ["everything"]);
+    assert!(job["notes"].to_string().contains("size changed"), "{job:#}");
+    site.assert_equal(vm, &job).await;
+    grow(90 * MIB);
+    let job = site.ended(&site.submit(vm).await).await;
+    assert_eq!(job["status"], "failed", "{job:#}");
+    assert_eq!(job["error"]["code"], "volume_too_small");
+    assert_eq!(job["attempts"], 1, "trying again would be in vain");
+    site.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_distrusted_is_read_whole_and_compared() {
+    let Some(site) = Site::started(&[], &["--distrust-change-tracking", "--to-device"]).await else {
+        return;
+    };
+    let vm = &site.machines().await[0];
+    let id = vm["id"].as_str().unwrap();
+    site.vcenter.write(id, 0, &bytes(1, 3_000_000));
+    site.replicated(vm).await;
+    site.vcenter.write(id, 2 * MIB, &bytes(2, 9000));
+    let job = site.replicated(vm).await;
+    assert_eq!(modes(&job), ["compared"]);
+    let written = job["disks"][0]["written_bytes"].as_u64().unwrap();
+    // One block differs; what of it is zero is not sent.
+    assert!((9000..=MIB).contains(&written), "{written}");
+    site.assert_equal(vm, &job).await;
+    site.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn twenty_machines_are_replicated_three_at_once_and_updated() {
     let Some(site) = Site::started(&["-vms", "20", "-disk-size", "16777216"], &[]).await else {
         return;

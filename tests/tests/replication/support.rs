@@ -63,14 +63,29 @@ impl Site {
 
     /// Starts the service, and waits until it answers.
     pub(crate) async fn start(&mut self) {
-        let path = |name: &str| self.file(name).display().to_string();
         let log = fs::File::options()
             .create(true)
             .append(true)
             .open(self.file("service.log"))
             .unwrap();
         let before = self.said().len();
-        let child = Command::new(binary("migrate-engine"))
+        self.service = Some(self.command(log).spawn().unwrap());
+        let (api, discovery) = wait_until("the service", PATIENCE, async || {
+            let said = self.said().split_off(before);
+            let after = |word: &str| {
+                let rest = said.split_once(word)?.1;
+                rest.split_once('\n').map(|(line, _)| line.to_owned())
+            };
+            Some((after("replications: ")?, after("discovery: ")?))
+        })
+        .await;
+        (self.api, self.discovery) = (api, discovery);
+    }
+
+    fn command(&self, log: fs::File) -> Command {
+        let path = |name: &str| self.file(name).display().to_string();
+        let mut command = Command::new(binary("migrate-engine"));
+        command
             .arg("serve")
             .arg("--volumed-socket")
             .arg(&self.appliance.setup.socket)
@@ -91,20 +106,31 @@ impl Site {
             .env("MIGRATE_ENGINE_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.service = Some(child);
-        let (api, discovery) = wait_until("the service", PATIENCE, async || {
-            let said = self.said().split_off(before);
-            let after = |word: &str| {
-                let rest = said.split_once(word)?.1;
-                rest.split_once('\n').map(|(line, _)| line.to_owned())
-            };
-            Some((after("replications: ")?, after("discovery: ")?))
+            .stderr(log);
+        command
+    }
+
+    /// What a second service on the same database says; it must fail.
+    pub(crate) async fn second_service_says(&self) -> String {
+        let log = self.file("second.log");
+        let mut second = self.command(fs::File::create(&log).unwrap()).spawn().unwrap();
+        let status = wait_until("the second service", PATIENCE, async || {
+            second.try_wait().unwrap()
         })
         .await;
-        (self.api, self.discovery) = (api, discovery);
+        assert!(!status.success());
+        fs::read_to_string(log).unwrap()
+    }
+
+    /// Has the service read its files anew, and waits until it has said `words` of it.
+    pub(crate) async fn hang_up(&self, words: &str) {
+        let before = self.said().len();
+        let service = self.service.as_ref().unwrap();
+        kill_process(Pid::from_child(service), Signal::HUP).unwrap();
+        wait_until(words, PATIENCE, async || {
+            self.said()[before..].contains(words).then_some(())
+        })
+        .await;
     }
 
     /// What the service said so far.

@@ -145,3 +145,168 @@ pub(super) fn choose(
         false => (Mode::Compared(base.digest), Some(reason)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DigestKind, JobStatus};
+    use crate::transfer::RootDigest;
+
+    const SIZE: u64 = 2 << 20;
+
+    /// The digest of a disk that was copied.
+    fn digest() -> DiskDigest {
+        let blocks = vec![7; 32];
+        let of = |root| RootDigest {
+            kind: DigestKind::Xxh3,
+            size: SIZE,
+            root,
+        };
+        let root = crate::transfer::root_of(DigestKind::Xxh3, SIZE, &blocks);
+        DiskDigest::restore(&of(root), &blocks).unwrap()
+    }
+
+    fn state(content: Content) -> DiskState {
+        DiskState {
+            disk_id: "disk-2000".to_owned(),
+            volume_id: Some("v".to_owned()),
+            content,
+            change_id: Some("u/1".to_owned()),
+            capacity: SIZE,
+            digest: Some(digest().root().to_string()),
+            blocks: Some(digest().to_bytes()),
+            last_job: Some("job-before".to_owned()),
+        }
+    }
+
+    fn job(kind: ReplicationType) -> JobRow {
+        JobRow {
+            id: "job-now".to_owned(),
+            context: 1,
+            request: String::new(),
+            replication_type: kind,
+            status: JobStatus::Running,
+            phase: String::new(),
+            cancel_requested: false,
+            attempts: 1,
+            error: None,
+            error_code: None,
+            hint: None,
+            notes: Vec::new(),
+            created_at: String::new(),
+            started_at: None,
+            updated_at: String::new(),
+            completed_at: None,
+        }
+    }
+
+    fn disk(capacity: u64) -> FrozenDisk {
+        FrozenDisk {
+            id: "disk-2000".to_owned(),
+            label: "Hard disk 1".to_owned(),
+            capacity,
+            mark: Some("u/2".to_owned()),
+            content: None,
+        }
+    }
+
+    fn since() -> Changes {
+        Changes::Since([0..512].into())
+    }
+
+    fn all(reason: Option<&str>) -> Changes {
+        Changes::All {
+            reason: reason.map(str::to_owned),
+            allocated: None,
+        }
+    }
+
+    /// What comes of a state, of what the source tells, and of whether that is believed.
+    fn chosen(
+        state: Option<DiskState>,
+        kind: ReplicationType,
+        changes: &Changes,
+        tracking: Tracking,
+    ) -> (&'static str, Option<String>) {
+        let base = Base::of(state, "v", &job(kind));
+        let (mode, reason) = choose(base, changes, &disk(SIZE), tracking);
+        (mode.as_str(), reason)
+    }
+
+    #[test]
+    fn changes_are_copied_only_onto_what_they_are_changes_of() {
+        use ReplicationType::Incremental;
+        use Tracking::Believed;
+        for content in [Content::Equal, Content::Updating] {
+            let found = chosen(Some(state(content)), Incremental, &since(), Believed);
+            assert_eq!(found, ("changed", None));
+        }
+        let elsewhere = DiskState {
+            volume_id: Some("other".to_owned()),
+            ..state(Content::Equal)
+        };
+        let damaged = DiskState {
+            blocks: Some(vec![8; 32]),
+            ..state(Content::Equal)
+        };
+        let refused = [
+            None,
+            Some(state(Content::Unknown)),
+            Some(elsewhere),
+            Some(damaged),
+        ];
+        for state in refused {
+            let (mode, reason) = chosen(state, Incremental, &since(), Believed);
+            assert_eq!(mode, "everything");
+            assert!(reason.unwrap().contains("full copy"));
+        }
+    }
+
+    #[test]
+    fn a_comparison_begins_only_from_what_is_surely_equal() {
+        use ReplicationType::Incremental;
+        let reset = all(Some("it was reset"));
+        let from = |content, changes: &Changes, tracking| {
+            chosen(Some(state(content)), Incremental, changes, tracking)
+        };
+        let believed = from(Content::Equal, &reset, Tracking::Believed);
+        assert_eq!(believed, ("compared", Some("it was reset".to_owned())));
+        let half = from(Content::Updating, &reset, Tracking::Believed);
+        assert_eq!(half, ("everything", Some("it was reset".to_owned())));
+        let (mode, reason) = from(Content::Equal, &all(None), Tracking::Distrusted);
+        assert_eq!(mode, "compared");
+        assert!(reason.unwrap().contains("not to be believed"));
+        let (mode, _) = from(Content::Equal, &all(None), Tracking::Believed);
+        assert_eq!(mode, "compared");
+    }
+
+    #[test]
+    fn an_initial_replication_builds_on_its_own_work_alone() {
+        use ReplicationType::Initial;
+        use Tracking::Believed;
+        let strange = chosen(Some(state(Content::Equal)), Initial, &since(), Believed);
+        assert_eq!(strange, ("everything", None));
+        let own = |content| DiskState {
+            last_job: Some("job-now".to_owned()),
+            ..state(content)
+        };
+        let done = chosen(Some(own(Content::Equal)), Initial, &since(), Believed);
+        assert_eq!(done, ("changed", None));
+        let half = chosen(Some(own(Content::Unknown)), Initial, &since(), Believed);
+        assert_eq!(half, ("everything", None));
+    }
+
+    #[test]
+    fn a_disk_of_another_size_is_copied_whole_and_a_distrusted_source_is_not_asked() {
+        let base = Base::of(
+            Some(state(Content::Equal)),
+            "v",
+            &job(ReplicationType::Incremental),
+        );
+        assert!(base.as_ref().unwrap().mark(Tracking::Believed).is_some());
+        assert_eq!(base.as_ref().unwrap().mark(Tracking::Distrusted), None);
+        let (mode, reason) = choose(base, &since(), &disk(SIZE + 512), Tracking::Believed);
+        assert_eq!(mode.as_str(), "everything");
+        assert!(reason.unwrap().contains("size changed"));
+    }
+}
