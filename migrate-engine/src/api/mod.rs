@@ -1,4 +1,5 @@
-//! The HTTP APIs of the engine: discovery, replications, and how far transfers are, as JSON, as a stream, and as metrics.
+//! The HTTP APIs of the engine: discovery, replications, schedules, and how far transfers are, as JSON, as a stream, and as
+//! metrics.
 //!
 //! The numbers are those of the terminal: one [`Progress`](crate::transfer::Progress) tells all of them.
 
@@ -9,6 +10,7 @@ mod job;
 mod metrics;
 mod problem;
 mod replications;
+mod schedules;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -25,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::pipeline::{Board, Desk};
 
 pub use discover::{Discoverer, DiscoveryRequest, discovered};
+pub use schedules::Schedules;
 pub use token::Token;
 
 /// The largest request.
@@ -59,15 +62,22 @@ pub struct Replications {
     pub api: Api,
     /// Where they are asked for.
     pub desk: Desk,
+    /// What begins by itself.
+    pub schedules: Schedules,
     /// What callers must bring along.
     pub token: Arc<Token>,
 }
 
-/// The API of replications, ready to be served: with that of transfers, behind a token but for `/healthz`.
+/// The API of replications, ready to be served: with those of schedules and transfers, behind a token but for `/healthz`.
 pub fn replications(state: Replications) -> Router {
     let guarded = Router::new()
         .nest("/api/v1", replications::routes())
         .with_state(state.clone())
+        .merge(
+            Router::new()
+                .nest("/api/v1", schedules::routes())
+                .with_state(state.schedules),
+        )
         .merge(
             Router::new()
                 .nest("/api/v1", transfers::routes().merge(events::routes()))

@@ -33,6 +33,7 @@ pub(super) enum Code {
     TransferNotFound,
     Unauthorized,
     JobNotFound,
+    ScheduleNotFound,
     VmNotFound,
     VmAmbiguous,
     VmRefused,
@@ -43,6 +44,7 @@ pub(super) enum Code {
     SourceFailed,
     UnknownConfig,
     ReplicationInProgress,
+    ScheduleBeingStarted,
     IdempotencyKeyReused,
     WrongState,
     NameTaken,
@@ -63,15 +65,18 @@ struct Body<'a> {
 impl Code {
     fn status(self) -> StatusCode {
         match self {
-            Self::RouteNotFound | Self::TransferNotFound | Self::JobNotFound | Self::VmNotFound => {
-                StatusCode::NOT_FOUND
-            }
+            Self::RouteNotFound
+            | Self::TransferNotFound
+            | Self::JobNotFound
+            | Self::ScheduleNotFound
+            | Self::VmNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::VmAmbiguous
             | Self::VmChanged
             | Self::ReplicationInProgress
+            | Self::ScheduleBeingStarted
             | Self::WrongState
             | Self::NameTaken => StatusCode::CONFLICT,
             Self::VmRefused | Self::SourceCredentials | Self::UnknownConfig | Self::IdempotencyKeyReused => {
@@ -90,6 +95,7 @@ impl Code {
             Self::TransferNotFound => "transfer_not_found",
             Self::Unauthorized => "unauthorized",
             Self::JobNotFound => "job_not_found",
+            Self::ScheduleNotFound => "schedule_not_found",
             Self::VmNotFound => "vm_not_found",
             Self::VmAmbiguous => "vm_ambiguous",
             Self::VmRefused => "vm_refused",
@@ -100,6 +106,7 @@ impl Code {
             Self::SourceFailed => "source_failed",
             Self::UnknownConfig => "unknown_config",
             Self::ReplicationInProgress => "replication_in_progress",
+            Self::ScheduleBeingStarted => "schedule_being_started",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::WrongState => "wrong_state",
             Self::NameTaken => "name_taken",
@@ -222,7 +229,7 @@ pub(super) async fn route_not_found(uri: Uri) -> Problem {
     Problem {
         code: Code::RouteNotFound,
         detail: format!("there is no {}", uri.path()),
-        hint: "README.md and docs/replication.md list what there is".into(),
+        hint: "README.md, docs/replication.md and docs/scheduling.md list what there is".into(),
     }
 }
 

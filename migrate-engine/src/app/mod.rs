@@ -4,8 +4,10 @@ mod book;
 mod discover;
 mod human;
 mod listen;
+mod parts;
 mod progress;
 mod publish;
+mod scheduled;
 mod serve;
 
 use std::io::IsTerminal;

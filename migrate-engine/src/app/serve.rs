@@ -9,15 +9,17 @@ use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::book::{self, Access, Book};
-use super::{Ending, human};
+use super::parts::Parts;
+use super::{Ending, human, scheduled};
 use crate::api::{self, Api, Discoverer, DiscoveryRequest, Replications, Token};
 use crate::config::Sources;
 use crate::model::MachineSpec;
 use crate::pipeline::{Desk, Dispatcher, Replicator};
+use crate::schedule::Rate;
 use crate::source::{Source as _, SourceFailure, Wanted};
 
 /// How long a discovery waits for one answer: callers give up after 15 seconds.
@@ -29,6 +31,10 @@ pub struct Serving {
     pub replicator: Replicator,
     /// The file of sources.
     pub sources: PathBuf,
+    /// The file of schedules; without it, nothing begins by itself.
+    pub schedules: PathBuf,
+    /// The cap where the file of schedules says nothing of bandwidth.
+    pub rate: Rate,
     /// The file of the token; made where it is not there.
     pub token: PathBuf,
     /// Where replications are asked for.
@@ -45,13 +51,26 @@ pub struct Serving {
 /// What could not be begun.
 pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     let sources = Sources::read(&serving.sources)?;
+    let plan = scheduled::read(&serving.schedules, serving.rate).await?;
     let token = Arc::new(Token::new(&token(&serving.token)?));
     let book = Arc::new(Book::new(sources));
     let stopping = CancellationToken::new();
-    let board = serving.replicator.board.clone();
+    let (board, store) = (
+        serving.replicator.board.clone(),
+        Arc::clone(&serving.replicator.store),
+    );
+    let limit = serving.replicator.rate.clone();
     let dispatcher = Dispatcher::new(serving.replicator, book.clone(), stopping.clone());
     let dispatcher = Arc::new(dispatcher);
     let desk = Desk::new(Arc::clone(&dispatcher), serving.known_configs);
+    let replications = bind("replications", serving.listen).await?;
+    let discovery = bind("discovery", serving.discovery_listen).await?;
+    let mut signals = Signals::listen()?;
+
+    let mut parts = Parts::default();
+    let look_again = plan.asked();
+    let schedules = scheduled::begin(&mut parts, plan, &desk, store, limit, &stopping);
+    parts.begin("the work on jobs", dispatcher.run());
     let state = Replications {
         api: Api {
             board,
@@ -59,26 +78,24 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
             desk: Some(desk.clone()),
         },
         desk,
+        schedules,
         token,
     };
-    let replications = bind("replications", serving.listen).await?;
-    let discovery = bind("discovery", serving.discovery_listen).await?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
-
-    let mut jobs = tokio::spawn(dispatcher.run());
-    let mut replications = tokio::spawn(answer(replications, api::replications(state), stopping.clone()));
+    let answering = answer(replications, api::replications(state), stopping.clone());
+    parts.begin_idle("the API of replications", answering);
     let finder: Arc<dyn Discoverer> = Arc::new(Finder(Arc::clone(&book)));
-    let mut discovery = tokio::spawn(answer(discovery, api::discovery(finder), stopping.clone()));
+    let answering = answer(discovery, api::discovery(finder), stopping.clone());
+    parts.begin_idle("the API of discovery", answering);
     let ended = loop {
         tokio::select! {
-            _ = terminate.recv() => break None,
-            _ = interrupt.recv() => break None,
-            _ = hangup.recv() => reload(&book, &serving.sources),
-            _ = &mut jobs => break Some("the work on jobs"),
-            _ = &mut replications => break Some("the API of replications"),
-            _ = &mut discovery => break Some("the API of discovery"),
+            heard = signals.heard() => match heard {
+                Heard::Stop => break None,
+                Heard::Reload => {
+                    reload(&book, &serving.sources);
+                    look_again.notify_one();
+                }
+            },
+            what = parts.one_ends() => break Some(what),
         }
     };
     if let Some(what) = ended {
@@ -87,15 +104,43 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
         human::say("stopping: jobs under way give back what they hold, and go on with the next start");
     }
     stopping.cancel();
-    if !jobs.is_finished() {
-        let _ = jobs.await;
-    }
-    replications.abort();
-    discovery.abort();
+    parts.end().await;
     Ok(match ended {
         Some(_) => Ending::Failed,
         None => Ending::Completed,
     })
+}
+
+/// The signals that the service follows.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What a signal asks for.
+enum Heard {
+    Stop,
+    Reload,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let on = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+
+    async fn heard(&mut self) -> Heard {
+        tokio::select! {
+            _ = self.terminate.recv() => Heard::Stop,
+            _ = self.interrupt.recv() => Heard::Stop,
+            _ = self.hangup.recv() => Heard::Reload,
+        }
+    }
 }
 
 fn reload(book: &Book, path: &Path) {

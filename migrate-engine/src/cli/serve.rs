@@ -13,6 +13,7 @@ use crate::app::{self, Ending, Serving};
 use crate::config::{Afterwards, ReplicationSettings, Tracking, Verification};
 use crate::model::{DigestKind, Route, Size};
 use crate::pipeline::{Board, Replicator, clean_up_after};
+use crate::schedule::Rate;
 use crate::store::{Alone, Run, Store};
 use crate::transfer::RateLimit;
 
@@ -34,6 +35,14 @@ pub(super) struct Arguments {
     /// The file that tells how sources are reached; read anew on SIGHUP.
     #[arg(long, value_name = "PATH", default_value = "/etc/migrate-engine/sources.toml")]
     sources: PathBuf,
+    /// The file that tells what begins when by itself, and the bandwidth by time of day; followed while the service runs.
+    /// Without it, nothing begins by itself.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/etc/migrate-engine/schedules.toml"
+    )]
+    schedules: PathBuf,
     /// The file of the token that callers bring along; made where it is not there.
     #[arg(long, value_name = "PATH", default_value = "/var/lib/migrate-engine/token")]
     token_file: PathBuf,
@@ -65,9 +74,15 @@ pub(super) struct Arguments {
     /// How content is hashed.
     #[arg(long, value_name = "KIND", default_value_t)]
     digest: DigestKind,
-    /// At most so many bytes a second, for all replications together.
-    #[arg(long, value_name = "SIZE")]
-    rate: Option<Size>,
+    /// At most so many bytes a second, for all replications together; where the file of schedules has a `[bandwidth]`, that
+    /// holds instead. `unlimited` is the default.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "unlimited",
+        hide_default_value = true
+    )]
+    rate: Rate,
     /// Threads per disk, and connections to its export. Sources far away want several reads at once, whatever the processors.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
@@ -104,9 +119,11 @@ impl Arguments {
                 run,
                 settings,
                 board: Board::new(),
-                rate: RateLimit::new(self.rate.map(|rate| rate.0)),
+                rate: RateLimit::new(self.rate.bytes_per_second()),
             },
             sources: self.sources,
+            schedules: self.schedules,
+            rate: self.rate,
             token: self.token_file,
             listen: self.listen,
             discovery_listen: self.discovery_listen,

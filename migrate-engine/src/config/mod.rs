@@ -1,5 +1,6 @@
 //! The settings of a copy and of an export.
 
+pub(crate) mod alarms;
 mod sources;
 pub mod steps;
 
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use crate::model::{DigestKind, Route, Size};
 
+pub use alarms::Pace;
 pub use sources::{Believe, SourceEntry, Sources, SourcesError};
 
 /// How the bytes are sent where they do not go to the device itself.

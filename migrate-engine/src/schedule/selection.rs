@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::model::ReplicationType;
+
 /// Virtual machines of one vCenter. They are looked for anew at each run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,16 +18,6 @@ pub struct Selection {
     /// How much is copied; where it is not said, the workflow decides, as it does for a person's request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication_type: Option<ReplicationType>,
-}
-
-/// How much of a disk is copied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReplicationType {
-    /// All of it.
-    Initial,
-    /// What changed since the last time.
-    Incremental,
 }
 
 impl Selection {

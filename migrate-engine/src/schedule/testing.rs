@@ -9,7 +9,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Clock, Memory, MemoryError, Missed, Outcome, Plan, Schedule, Selection, Starter, Zone};
+use super::{
+    BegunBy, Clock, History, Memory, MemoryError, Missed, Outcome, Past, Plan, Schedule, Selection, Starter,
+    VmFate, VmStart, Zone,
+};
 
 pub(super) fn berlin() -> Zone {
     "Europe/Berlin".parse().unwrap()
@@ -60,6 +63,8 @@ impl Clock for FakeClock {
 pub(super) struct FakeMemory {
     pub(super) last_runs: Mutex<BTreeMap<String, Timestamp>>,
     pub(super) runs: Mutex<Vec<(String, Timestamp, Outcome)>>,
+    /// Those that a person began.
+    pub(super) by_hand: Mutex<Vec<(String, Timestamp, Outcome)>>,
     pub(super) missed: Mutex<Vec<(String, Missed)>>,
     pub(super) is_broken: bool,
 }
@@ -76,21 +81,41 @@ impl FakeMemory {
     pub(super) fn begun(&self, schedule: &str) -> Vec<String> {
         let runs = self.runs.lock();
         runs.iter()
-            .filter(|(name, _, outcome)| name == schedule && matches!(outcome, Outcome::Begun(_)))
+            .filter(|(name, _, outcome)| name == schedule && matches!(outcome, Outcome::Begun { .. }))
             .map(|(_, due, _)| berlin().civil(*due).to_string())
             .collect()
     }
 }
 
 impl Memory for FakeMemory {
+    fn know(&self, schedules: &[String], now: Timestamp) -> Result<(), MemoryError> {
+        self.check()?;
+        let mut last_runs = self.last_runs.lock();
+        last_runs.retain(|name, _| schedules.contains(name));
+        for name in schedules {
+            last_runs.entry(name.clone()).or_insert(now);
+        }
+        Ok(())
+    }
+
+    fn renew(&self, schedule: &str, now: Timestamp) -> Result<(), MemoryError> {
+        self.check()?;
+        self.last_runs.lock().insert(schedule.to_owned(), now);
+        Ok(())
+    }
+
     fn last_run(&self, schedule: &str) -> Result<Option<Timestamp>, MemoryError> {
         self.check()?;
         Ok(self.last_runs.lock().get(schedule).copied())
     }
 
-    fn ran(&self, schedule: &str, due: Timestamp, outcome: &Outcome) -> Result<(), MemoryError> {
+    fn ran(&self, schedule: &str, due: Timestamp, by: BegunBy, outcome: &Outcome) -> Result<(), MemoryError> {
         self.check()?;
-        self.runs.lock().push((schedule.to_owned(), due, outcome.clone()));
+        let runs = match by {
+            BegunBy::Calendar => &self.runs,
+            BegunBy::Person => &self.by_hand,
+        };
+        runs.lock().push((schedule.to_owned(), due, outcome.clone()));
         Ok(())
     }
 
@@ -98,6 +123,30 @@ impl Memory for FakeMemory {
         self.check()?;
         self.missed.lock().push((schedule.to_owned(), *missed));
         Ok(())
+    }
+
+    fn history(&self, schedule: &str, _most: u32) -> Result<History, MemoryError> {
+        self.check()?;
+        let past = |runs: &Mutex<Vec<(String, Timestamp, Outcome)>>, begun_by| {
+            let runs = runs.lock();
+            let of_it = runs.iter().filter(|(name, ..)| name == schedule);
+            let past = of_it.map(|(_, at, outcome)| Past {
+                at: *at,
+                begun_by,
+                outcome: outcome.clone(),
+            });
+            past.collect::<Vec<_>>()
+        };
+        let missed = self.missed.lock();
+        let of_it = missed.iter().filter(|(name, _)| name == schedule);
+        Ok(History {
+            taken: [
+                past(&self.runs, BegunBy::Calendar),
+                past(&self.by_hand, BegunBy::Person),
+            ]
+            .concat(),
+            missed: of_it.map(|(_, missed)| *missed).collect(),
+        })
     }
 }
 
@@ -113,7 +162,7 @@ pub(super) struct FakeStarter {
 
 #[async_trait]
 impl Starter for FakeStarter {
-    async fn start(&self, schedule: &str, selection: &Selection) -> Result<String, String> {
+    async fn start(&self, schedule: &str, selection: &Selection) -> Vec<VmStart> {
         let nth = {
             let mut started = self.started.lock();
             started.push(schedule.to_owned());
@@ -123,9 +172,15 @@ impl Starter for FakeStarter {
             self.let_go.notified().await;
         }
         assert!(!self.panicking.contains(schedule), "a fault of the starter");
-        match self.failing.contains(schedule) {
-            true => Err(format!("{} was not found", selection.vms[0])),
-            false => Ok(format!("job-{nth}")),
-        }
+        let vm = selection.vms[0].clone();
+        let fate = match self.failing.contains(schedule) {
+            true => VmFate::Refused {
+                why: format!("{vm} was not found"),
+            },
+            false => VmFate::Started {
+                job: format!("job-{nth}"),
+            },
+        };
+        vec![VmStart { vm, fate }]
     }
 }

@@ -1,5 +1,5 @@
-//! The engine's own records: in SQLite what was copied into which volume and what was published; in folders which runs of
-//! the engine live.
+//! The engine's own records: in SQLite what was copied into which volume, what was published and what began by itself; in
+//! folders which runs of the engine live.
 //!
 //! What a method returned `Ok` for survives power loss. Calls take milliseconds and block.
 
@@ -8,6 +8,7 @@ mod copies;
 mod exports;
 mod replication;
 mod run;
+mod schedules;
 #[cfg(test)]
 mod tests;
 
@@ -24,9 +25,11 @@ pub use replication::{
     StepRow, Submission, Turn, Written,
 };
 pub use run::{DeadRun, Run, RunError};
+pub use schedules::{BegunBy, RunsWanted, ScheduleRunRow};
 
-const SCHEMA: &str = include_str!("schema.sql");
-const VERSION: i64 = 2;
+/// What each version of the database added.
+const PARTS: [&str; 3] = [include_str!("schema.sql"), replication::SCHEMA, schedules::SCHEMA];
+const VERSION: usize = PARTS.len();
 
 /// The records could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -123,21 +126,20 @@ fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
     Ok(conn)
 }
 
+/// Makes what is not there yet; all of it, or nothing.
 fn prepare(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    match tx.query_row("PRAGMA user_version", [], |r| r.get(0))? {
-        before @ (0 | 1) => {
-            if before == 0 {
-                tx.execute_batch(SCHEMA)?;
-            }
-            tx.execute_batch(replication::SCHEMA)?;
-            tx.execute_batch(&format!("PRAGMA user_version = {VERSION}"))?;
-            Ok(tx.commit()?)
-        }
-        VERSION => Ok(()),
-        found => Err(StoreError::Newer {
-            path: path.to_owned(),
-            found,
-        }),
+    let found: i64 = tx.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+    let missing = usize::try_from(found).ok().and_then(|found| PARTS.get(found..));
+    let missing = missing.ok_or_else(|| StoreError::Newer {
+        path: path.to_owned(),
+        found,
+    })?;
+    for part in missing {
+        tx.execute_batch(part)?;
     }
+    if !missing.is_empty() {
+        tx.execute_batch(&format!("PRAGMA user_version = {VERSION}"))?;
+    }
+    Ok(tx.commit()?)
 }

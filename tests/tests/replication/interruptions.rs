@@ -10,7 +10,7 @@ use whole_system_tests::{Chance, wait_until};
 use super::support::{MIB, PATIENCE, Site, bytes};
 
 /// A machine with 48 MiB in its disk of 64 MiB.
-async fn full_machine(site: &Site) -> Value {
+pub(crate) async fn full_machine(site: &Site) -> Value {
     let vm = site.machines().await.remove(0);
     for n in 0..48 {
         let bytes = bytes(n, MIB as usize);

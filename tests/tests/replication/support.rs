@@ -92,6 +92,7 @@ impl Site {
             .args(["--listen", "127.0.0.1:0", "--discovery-listen", "127.0.0.1:0"])
             .args(["--database", &path("e.db"), "--runtime-dir", &path("r")])
             .args(["--sources", &path("sources.toml"), "--token-file", &path("token")])
+            .args(["--schedules", &path("schedules.toml")])
             .args([
                 "--nbd-listen",
                 &path("nbd.sock"),
@@ -138,10 +139,16 @@ impl Site {
         fs::read_to_string(self.file("service.log")).unwrap_or_default()
     }
 
+    /// Sends the service a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let child = self.service.as_ref().unwrap();
+        kill_process(Pid::from_child(child), signal).unwrap();
+    }
+
     /// Ends the service by a signal.
     pub(crate) fn end(&mut self, signal: Signal) {
+        self.signal(signal);
         let mut child = self.service.take().unwrap();
-        kill_process(Pid::from_child(&child), signal).unwrap();
         child.wait().unwrap();
     }
 

@@ -15,10 +15,11 @@ use super::error::{Flaw, StepsError};
 use super::lock::Lock;
 use super::note::Note;
 use super::read::{Unread, parse};
-use super::replace::{Placed, Reading, folder_of, replace, sweep};
+use super::replace::{Placed, Reading, replace, sweep};
 use super::section::Section;
 use super::settings::Steps;
 use super::span;
+use crate::config::alarms::folder_of;
 
 /// How often a file that others change meanwhile is read again.
 const TRIES: usize = 100;

@@ -27,6 +27,7 @@ mod span;
 mod tests;
 mod watch;
 
+pub use super::alarms::Pace;
 pub use change::Change;
 pub use error::{Flaw, StepsError, Unfinished};
 pub use file::{Imported, StepsFile, import};
@@ -36,4 +37,4 @@ pub use settings::{
     Connection, Destination, KvmConnection, Login, Platforms, SourcePlatform, Steps, TargetPlatform,
     UnknownPlatformError,
 };
-pub use watch::{Pace, StepsWatch};
+pub use watch::StepsWatch;

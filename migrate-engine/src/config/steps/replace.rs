@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 
 use super::access;
 use super::error::StepsError;
+use crate::config::alarms::folder_of;
 
 /// Far more than any configuration has.
 const LONGEST: u64 = 4 << 20;
@@ -107,12 +108,6 @@ pub(super) fn sweep(target: &Path) {
             tracing::info!(path = %entry.path().display(), ?removed, "a change that was interrupted is cleaned up");
         }
     }
-}
-
-/// The folder of a file.
-pub(super) fn folder_of(path: &Path) -> &Path {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder.unwrap_or(Path::new("."))
 }
 
 /// A file that only its owner can read; dropped before it has its place, it is gone.

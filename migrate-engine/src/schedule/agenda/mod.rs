@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Fate, Missed, Run, Schedule};
+use super::{Fate, Missed, Run, Schedule, Standing};
 
 /// How late a run may begin while the process lives. A sleep of a minute may end that much late.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
@@ -88,6 +88,17 @@ impl Agenda {
         let gone = before.into_values();
         turns.extend(gone.filter_map(|entry| entry.deferred(now).map(|run| entry.turn(Event::Dropped(run)))));
         turns
+    }
+
+    /// Each schedule, by name, and its next run.
+    pub(super) fn standing(&self) -> Vec<Standing> {
+        let entries = self.entries.values();
+        entries
+            .map(|entry| Standing {
+                schedule: entry.schedule.clone(),
+                next: entry.next,
+            })
+            .collect()
     }
 
     /// When time brings something next.

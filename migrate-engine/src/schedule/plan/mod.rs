@@ -1,8 +1,10 @@
 //! Schedules and bandwidth as they are written in a file, read with every problem at the key that it is at.
 
+mod file;
 #[cfg(test)]
 mod tests;
 mod text;
+mod watch;
 
 use std::fmt;
 
@@ -10,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bandwidth, Blackouts, Calendar, InBlackout, Selection, Zone};
 use text::{PlanText, ScheduleText};
+
+pub use file::PlanFileError;
+pub use watch::PlanWatch;
 
 /// All schedules, and the bandwidth.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

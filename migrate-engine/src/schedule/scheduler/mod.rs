@@ -1,19 +1,24 @@
 //! The loop that waits for what is due, has it started, and records what became of it.
 
+mod remember;
 mod start;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::agenda::{Agenda, Event, Turn};
 use super::clock::nap;
-use super::{Clock, Fate, Memory, MemoryError, Outcome, Schedule, Starter};
+use super::timetable::{Ask, RunNowError, Timetable};
+use super::{BegunBy, Clock, Fate, Memory, Missed, Outcome, Schedule, Standing, Starter};
+use remember::Remembering;
 use start::Starts;
+
+/// How many requests of people may wait for the moment that the loop takes to come round.
+const MOST_ASKS: usize = 16;
 
 /// Begins what is due.
 ///
@@ -24,20 +29,40 @@ use start::Starts;
 /// - Crash: a run is recorded once all its selections are started. Where the process dies before, the run counts as missed
 ///   at the next start, although jobs of it may have begun; it is not begun twice.
 pub struct Scheduler {
+    core: Core,
+    asks: mpsc::Receiver<Ask>,
+    timetable: Timetable,
+}
+
+struct Core {
     starter: Arc<dyn Starter>,
-    memory: Arc<dyn Memory>,
+    memory: Remembering,
     clock: Arc<dyn Clock>,
+    standing: watch::Sender<Option<Vec<Standing>>>,
 }
 
 impl Scheduler {
     /// A scheduler that has begun nothing.
     #[must_use]
     pub fn new(starter: Arc<dyn Starter>, memory: Arc<dyn Memory>, clock: Arc<dyn Clock>) -> Self {
+        let (standing, stands) = watch::channel(None);
+        let (ask, asks) = mpsc::channel(MOST_ASKS);
         Self {
-            starter,
-            memory,
-            clock,
+            core: Core {
+                starter,
+                memory: Remembering(Arc::clone(&memory)),
+                clock,
+                standing,
+            },
+            asks,
+            timetable: Timetable::new(stands, ask, memory),
         }
+    }
+
+    /// Where people look at it, and start a schedule by hand.
+    #[must_use]
+    pub fn timetable(&self) -> Timetable {
+        self.timetable.clone()
     }
 
     /// Runs until it is stopped, and then until the starts that are under way have come to their end: a start that was sent
@@ -47,54 +72,82 @@ impl Scheduler {
     /// present; any other keeps its place, also a run that waits for the end of a blackout. A new one begins with the
     /// present. Of two schedules of one name the last is taken; [`super::Plan`] has none such.
     pub async fn run(self, mut schedules: watch::Receiver<Vec<Schedule>>, stopping: CancellationToken) {
-        let first = schedules.borrow_and_update().clone();
-        let mut starts = Starts::new(Arc::clone(&self.starter), Arc::clone(&self.memory));
-        let mut agenda = self.open(first, &mut starts).await;
+        let Self { core, mut asks, .. } = self;
+        let mut known = schedules.borrow_and_update().clone();
+        let mut starts = Starts::new(Arc::clone(&core.starter), core.memory.clone());
+        let mut agenda = core.open(&known, &mut starts).await;
         let mut sender_lives = true;
         while !stopping.is_cancelled() {
-            let turns = agenda.advance(self.clock.now());
-            self.act(turns, &mut starts).await;
+            let turns = agenda.advance(core.clock.now());
+            core.act(turns, &mut starts).await;
+            core.show(&agenda);
             tokio::select! {
                 () = stopping.cancelled() => {}
                 changed = schedules.changed(), if sender_lives => match changed {
                     Ok(()) => {
                         let new = schedules.borrow_and_update().clone();
-                        tracing::info!(schedules = new.len(), "schedules were replaced");
-                        let turns = agenda.replace(new, self.clock.now());
-                        self.act(turns, &mut starts).await;
+                        core.replace(&mut agenda, &known, &new, &mut starts).await;
+                        known = new;
                     }
                     Err(_) => sender_lives = false,
                 },
+                Some(ask) = asks.recv() => core.begin_by_hand(ask, &known, &mut starts).await,
                 ended = starts.one_ends() => starts.ended(ended).await,
-                () = nap(&*self.clock, agenda.next()) => {}
+                () = nap(&*core.clock, agenda.next()) => {}
             }
         }
+        // Who asked and was not heard yet learns it now.
+        drop(asks);
         starts.all_end().await;
     }
+}
 
-    async fn open(&self, schedules: Vec<Schedule>, starts: &mut Starts) -> Agenda {
+impl Core {
+    async fn open(&self, schedules: &[Schedule], starts: &mut Starts) -> Agenda {
+        self.memory.know(schedules, self.clock.now()).await;
         let mut known = Vec::new();
         for schedule in schedules {
-            let last_run = self.last_run(schedule.name.clone()).await;
-            known.push((schedule, last_run));
+            let last_run = self.memory.last_run(schedule.name.clone()).await;
+            known.push((schedule.clone(), last_run));
         }
         let (agenda, turns) = Agenda::open(known, self.clock.now());
         self.act(turns, starts).await;
         agenda
     }
 
-    async fn last_run(&self, schedule: String) -> Option<Timestamp> {
-        let name = schedule.clone();
-        let found = recall(&self.memory, move |memory| memory.last_run(&name)).await;
-        found.unwrap_or_else(|error| {
-            let error = chain(&error);
-            tracing::error!(
-                schedule,
-                error,
-                "cannot tell which runs were missed while the scheduler was down"
-            );
-            None
-        })
+    async fn replace(&self, agenda: &mut Agenda, old: &[Schedule], new: &[Schedule], starts: &mut Starts) {
+        tracing::info!(schedules = new.len(), "schedules were replaced");
+        let now = self.clock.now();
+        let turns = agenda.replace(new.to_vec(), now);
+        self.act(turns, starts).await;
+        self.memory.know(new, now).await;
+        for schedule in new.iter().filter(|schedule| has_other_times(schedule, old)) {
+            self.memory.renew(schedule.name.clone(), now).await;
+        }
+    }
+
+    fn show(&self, agenda: &Agenda) {
+        let stands = agenda.standing();
+        self.standing.send_if_modified(|shown| {
+            let is_new = shown.as_ref() != Some(&stands);
+            if is_new {
+                *shown = Some(stands);
+            }
+            is_new
+        });
+    }
+
+    async fn begin_by_hand(&self, ask: Ask, known: &[Schedule], starts: &mut Starts) {
+        match known.iter().find(|schedule| schedule.name == ask.schedule) {
+            Some(schedule) => {
+                let now = self.clock.now();
+                starts.begin_by_hand(schedule.clone(), now, ask.answer).await;
+            }
+            None => {
+                let schedule = ask.schedule;
+                let _ = ask.answer.send(Err(RunNowError::NoSuchSchedule { schedule }));
+            }
+        }
     }
 
     async fn act(&self, turns: Vec<Turn>, starts: &mut Starts) {
@@ -105,66 +158,33 @@ impl Scheduler {
                     Fate::Begin => starts.begin(schedule, run.begins).await,
                     Fate::Skip { until } => {
                         tracing::warn!(schedule = name, due = %run.due, %until, "a run is skipped: it is due in a blackout");
-                        record(
-                            &self.memory,
-                            name,
-                            run.begins,
-                            Outcome::SkippedInBlackout { until },
-                        )
-                        .await;
+                        let outcome = Outcome::SkippedInBlackout { until };
+                        self.memory
+                            .ran(name, run.begins, BegunBy::Calendar, outcome)
+                            .await;
                     }
                 },
                 Event::Missed(missed) => {
                     let (first, last, runs) = (missed.first, missed.last, missed.runs);
                     tracing::warn!(schedule = name, %first, %last, runs, "runs were missed and are not caught up");
-                    self.record_missed(name, missed).await;
+                    self.memory.missed(name, missed).await;
                 }
                 Event::Dropped(run) => {
                     let (due, begins) = (run.due, run.begins);
                     tracing::warn!(schedule = name, %due, %begins, "a deferred run is given up: its schedule was replaced");
-                    self.record_missed(name, super::Missed::and(None, due)).await;
+                    self.memory.missed(name, Missed::and(None, due)).await;
                 }
                 Event::SetBack { from } => {
                     tracing::warn!(schedule = name, was = %from, "the clock was set back; runs begin again from the present");
+                    self.memory.renew(name, self.clock.now()).await;
                 }
             }
         }
     }
-
-    async fn record_missed(&self, schedule: String, missed: super::Missed) {
-        let name = schedule.clone();
-        let recorded = recall(&self.memory, move |memory| memory.missed(&name, &missed)).await;
-        if let Err(error) = recorded {
-            tracing::error!(
-                schedule,
-                error = chain(&error),
-                "missed runs could not be recorded"
-            );
-        }
-    }
 }
 
-/// Records what became of a run; a failure is said and stops nothing.
-async fn record(memory: &Arc<dyn Memory>, schedule: String, due: Timestamp, outcome: Outcome) {
-    let name = schedule.clone();
-    let recorded = recall(memory, move |memory| memory.ran(&name, due, &outcome)).await;
-    if let Err(error) = recorded {
-        tracing::error!(schedule, %due, error = chain(&error), "a run could not be recorded");
-    }
-}
-
-/// Memory blocks, and is asked on a thread that may.
-async fn recall<T: Send + 'static>(
-    memory: &Arc<dyn Memory>,
-    ask: impl FnOnce(&dyn Memory) -> Result<T, MemoryError> + Send + 'static,
-) -> Result<T, MemoryError> {
-    let memory = Arc::clone(memory);
-    tokio::task::spawn_blocking(move || ask(&*memory))
-        .await
-        .unwrap_or_else(|broken| Err(MemoryError(broken.into())))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+/// Whether it was there before, with another calendar or zone: what it missed by the new one was never due.
+fn has_other_times(schedule: &Schedule, old: &[Schedule]) -> bool {
+    let before = old.iter().find(|before| before.name == schedule.name);
+    before.is_some_and(|before| (&before.calendar, &before.zone) != (&schedule.calendar, &schedule.zone))
 }

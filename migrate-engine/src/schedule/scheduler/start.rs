@@ -1,18 +1,21 @@
 //! The starts that are under way: one for each schedule, beside one another.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::super::{Begun, Memory, Outcome, Schedule, Starter};
-use super::record;
+use super::super::starter::start_all;
+use super::super::timetable::{Answer, RunNowError};
+use super::super::{Begun, BegunBy, Outcome, Schedule, Starter, VmFate};
+use super::remember::Remembering;
 
 /// The starts that are under way. Dropping it breaks them off.
 pub(super) struct Starts {
     starter: Arc<dyn Starter>,
-    memory: Arc<dyn Memory>,
+    memory: Remembering,
     tasks: JoinSet<()>,
     under_way: BTreeMap<String, UnderWay>,
 }
@@ -24,10 +27,11 @@ struct UnderWay {
     task: Id,
     schedule: Arc<Schedule>,
     due: Timestamp,
+    by: BegunBy,
 }
 
 impl Starts {
-    pub(super) fn new(starter: Arc<dyn Starter>, memory: Arc<dyn Memory>) -> Self {
+    pub(super) fn new(starter: Arc<dyn Starter>, memory: Remembering) -> Self {
         Self {
             starter,
             memory,
@@ -42,18 +46,69 @@ impl Starts {
         let name = schedule.name.clone();
         if let Some(earlier) = self.under_way.get(&name).map(|under_way| under_way.due) {
             tracing::warn!(schedule = name, %due, %earlier, "a run is skipped: the earlier one is still being started");
-            return record(&self.memory, name, due, Outcome::SkippedWhileStarting { earlier }).await;
+            let outcome = Outcome::SkippedWhileStarting { earlier };
+            return self.memory.ran(name, due, BegunBy::Calendar, outcome).await;
         }
         tracing::info!(schedule = name, %due, "a run begins");
         let schedule = Arc::new(schedule);
-        let start = start(
-            Arc::clone(&self.starter),
-            Arc::clone(&self.memory),
-            Arc::clone(&schedule),
+        let begun = self.start(&schedule, due, BegunBy::Calendar);
+        let task = async move {
+            begun.await;
+        };
+        self.spawn(schedule, due, BegunBy::Calendar, task);
+    }
+
+    /// Begins what a person asks for, and tells what came of it; unless the start of an earlier run is under way.
+    pub(super) async fn begin_by_hand(&mut self, schedule: Schedule, now: Timestamp, answer: Answer) {
+        self.tidy().await;
+        if let Some(since) = self.under_way.get(&schedule.name).map(|under_way| under_way.due) {
+            let schedule = schedule.name;
+            let _ = answer.send(Err(RunNowError::BeingStarted { schedule, since }));
+            return;
+        }
+        tracing::info!(schedule = schedule.name, "a run begins by hand");
+        let schedule = Arc::new(schedule);
+        let begun = self.start(&schedule, now, BegunBy::Person);
+        let task = async move {
+            // Whoever asked may have gone; it is on record.
+            let _ = answer.send(Ok(begun.await));
+        };
+        self.spawn(schedule, now, BegunBy::Person, task);
+    }
+
+    /// Starts, and records what came of it.
+    fn start(
+        &self,
+        schedule: &Arc<Schedule>,
+        due: Timestamp,
+        by: BegunBy,
+    ) -> impl Future<Output = Vec<Begun>> + Send + 'static {
+        let (starter, memory) = (Arc::clone(&self.starter), self.memory.clone());
+        let schedule = Arc::clone(schedule);
+        async move {
+            let selections = start_all(&*starter, &schedule).await;
+            let outcome = Outcome::Begun {
+                selections: selections.clone(),
+            };
+            memory.ran(schedule.name.clone(), due, by, outcome).await;
+            selections
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        schedule: Arc<Schedule>,
+        due: Timestamp,
+        by: BegunBy,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let under_way = UnderWay {
+            task: self.tasks.spawn(task).id(),
             due,
-        );
-        let task = self.tasks.spawn(start).id();
-        self.under_way.insert(name, UnderWay { task, schedule, due });
+            by,
+            schedule: Arc::clone(&schedule),
+        };
+        self.under_way.insert(schedule.name.clone(), under_way);
     }
 
     /// Waits until a start comes to its end; for ever where none is under way. [`Starts::ended`] takes notice of it: what
@@ -93,34 +148,18 @@ impl Starts {
         let under_way = self.under_way.remove(&name);
         if let (Some(error), Some(under_way)) = (broken, under_way) {
             tracing::error!(schedule = name, %error, "the start of a run broke off");
-            record(&self.memory, name, under_way.due, broke_off(&under_way.schedule)).await;
+            let outcome = broke_off(&under_way.schedule);
+            self.memory.ran(name, under_way.due, under_way.by, outcome).await;
         }
     }
 }
 
-/// It is not known what was started, and that is what is said of each selection.
+/// It is not known what was started, and that is what is said of each machine.
 fn broke_off(schedule: &Schedule) -> Outcome {
-    let why = "the start broke off by a fault of this program; look whether a job began";
-    let begun = schedule.what.iter().map(|selection| Begun {
-        selection: selection.clone(),
-        job: Err(why.to_owned()),
-    });
-    Outcome::Begun(begun.collect())
-}
-
-async fn start(starter: Arc<dyn Starter>, memory: Arc<dyn Memory>, schedule: Arc<Schedule>, due: Timestamp) {
-    let mut begun = Vec::new();
-    for selection in &schedule.what {
-        let job = starter.start(&schedule.name, selection).await;
-        let (name, host) = (&schedule.name, &selection.vcenter_host);
-        match &job {
-            Ok(job) => tracing::info!(schedule = name, vcenter_host = host, job, "started"),
-            Err(error) => tracing::error!(schedule = name, vcenter_host = host, error, "cannot be started"),
-        }
-        begun.push(Begun {
-            selection: selection.clone(),
-            job,
-        });
+    let why = "the start broke off by a fault of this program; look whether a job began".to_owned();
+    let fate = VmFate::Refused { why };
+    let of_each = schedule.what.iter().map(|selection| Begun::all(selection, &fate));
+    Outcome::Begun {
+        selections: of_each.collect(),
     }
-    record(&memory, schedule.name.clone(), due, Outcome::Begun(begun)).await;
 }

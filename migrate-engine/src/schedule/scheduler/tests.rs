@@ -7,14 +7,15 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::*;
-use crate::schedule::Missed;
 use crate::schedule::testing::{FakeClock, FakeMemory, FakeStarter, at, schedule};
+use crate::schedule::{Begun, VmFate};
 
 struct Bench {
     clock: Arc<FakeClock>,
     memory: Arc<FakeMemory>,
     starter: Arc<FakeStarter>,
     schedules: watch::Sender<Vec<Schedule>>,
+    timetable: Timetable,
     stopping: CancellationToken,
     running: JoinHandle<()>,
 }
@@ -25,17 +26,24 @@ async fn bench(now: &str, schedules: Vec<Schedule>, memory: FakeMemory, starter:
     let (sender, receiver) = watch::channel(schedules);
     let stopping = CancellationToken::new();
     let scheduler = Scheduler::new(starter.clone(), memory.clone(), clock.clone());
+    let timetable = scheduler.timetable();
     let running = tokio::spawn(scheduler.run(receiver, stopping.clone()));
     let bench = Bench {
         clock,
         memory,
         starter,
         schedules: sender,
+        timetable,
         stopping,
         running,
     };
     pass(1).await;
     bench
+}
+
+fn fates(selections: &[Begun]) -> Vec<VmFate> {
+    let starts = selections.iter().flat_map(|begun| &begun.vms);
+    starts.map(|start| start.fate.clone()).collect()
 }
 
 /// Lets so many seconds pass.
@@ -141,24 +149,19 @@ async fn one_that_cannot_be_started_is_recorded_and_stops_nothing() {
     };
     let bench = bench("2026-11-30T02:29", schedules, FakeMemory::default(), starter).await;
     pass(60).await;
-    let jobs = |name: &str| match &bench.outcomes(name)[..] {
-        [Outcome::Begun(begun)] => begun.iter().map(|begun| begun.job.clone()).collect(),
+    let fates = |name: &str| match &bench.outcomes(name)[..] {
+        [Outcome::Begun { selections }] => fates(selections),
         other => panic!("{other:?}"),
     };
-    let broken: Vec<Result<String, String>> = jobs("broken");
+    let why = |words: &str| VmFate::Refused {
+        why: words.to_owned(),
+    };
     assert_eq!(
-        broken,
-        [
-            Err("broken-vm was not found".to_owned()),
-            Err("second was not found".to_owned())
-        ]
+        fates("broken"),
+        [why("broken-vm was not found"), why("second was not found")]
     );
-    assert!(jobs("good")[0].is_ok());
-    assert!(
-        jobs("bad")[0]
-            .as_ref()
-            .is_err_and(|why| why.contains("broke off"))
-    );
+    assert!(matches!(fates("good")[..], [VmFate::Started { .. }]));
+    assert!(matches!(&fates("bad")[..], [VmFate::Refused { why }] if why.contains("broke off")));
     pass(24 * 3600).await;
     for name in ["broken", "bad", "good"] {
         assert_eq!(bench.memory.begun(name).len(), 2, "{name}");
@@ -260,4 +263,125 @@ async fn stopping_waits_for_starts_and_begins_no_more() {
     assert!(!bench.running.is_finished());
     bench.starter.let_go.notify_one();
     assert_eq!(bench.stop().await.begun("nightly"), ["2026-11-30T02:30:00"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_timetable_tells_what_is_next_also_what_waits_for_a_blackout_to_end() {
+    let office = "blackouts = ['Mon..Fri 08:00-18:00']";
+    let schedules = vec![
+        schedule("waits", "09:00", office),
+        schedule("nightly", "02:30", ""),
+    ];
+    let bench = bench(
+        "2026-11-30T08:59",
+        schedules,
+        FakeMemory::default(),
+        FakeStarter::default(),
+    )
+    .await;
+    pass(3600).await;
+    let next = async || {
+        let standing = bench.timetable.standing().await;
+        let runs = standing
+            .into_iter()
+            .map(|it| (it.schedule.name, it.next.unwrap().begins));
+        runs.collect::<Vec<_>>()
+    };
+    let nightly = ("nightly".to_owned(), at("2026-12-01T02:30"));
+    let waits = ("waits".to_owned(), at("2026-11-30T18:00"));
+    assert_eq!(next().await, [nightly.clone(), waits]);
+    bench
+        .schedules
+        .send(vec![schedule("nightly", "02:30", "")])
+        .unwrap();
+    pass(1).await;
+    assert_eq!(next().await, [nightly]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_starts_begins_now_and_leaves_the_calendar_as_it_is() {
+    let starter = FakeStarter {
+        failing: ["broken"].into(),
+        panicking: ["bad"].into(),
+        ..FakeStarter::default()
+    };
+    let always = "blackouts = ['Mon..Fri 00:00-24:00']";
+    let schedules = vec![
+        schedule("nightly", "02:30", always),
+        schedule("broken", "02:30", ""),
+        schedule("bad", "02:30", ""),
+    ];
+    let bench = bench("2026-11-30T12:00", schedules, FakeMemory::default(), starter).await;
+    let settled = bench.memory.last_runs.lock().clone();
+    let before = bench.timetable.standing().await;
+    let begun = bench.timetable.run_now("nightly").await.unwrap();
+    assert!(matches!(fates(&begun)[..], [VmFate::Started { .. }]));
+    let begun = bench.timetable.run_now("broken").await.unwrap();
+    assert!(matches!(fates(&begun)[..], [VmFate::Refused { .. }]));
+    let none = bench.timetable.run_now("nobody").await.unwrap_err();
+    assert!(matches!(none, RunNowError::NoSuchSchedule { .. }), "{none}");
+    let broken = bench.timetable.run_now("bad").await;
+    assert_eq!(broken, Err(RunNowError::BrokeOff));
+    pass(1).await;
+    assert_eq!(bench.timetable.standing().await, before);
+    assert_eq!(*bench.memory.last_runs.lock(), settled);
+    assert_eq!(bench.memory.by_hand.lock().len(), 3);
+    assert_eq!(bench.timetable.history("bad", 5).await.unwrap().taken.len(), 1);
+    assert!(bench.stop().await.runs.lock().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_is_not_started_twice_at_once() {
+    let starter = FakeStarter {
+        hanging: ["slow"].into(),
+        ..FakeStarter::default()
+    };
+    let schedules = vec![schedule("slow", "12:15", "")];
+    let bench = bench("2026-11-30T12:00", schedules, FakeMemory::default(), starter).await;
+    let since = bench.clock.now();
+    let timetable = bench.timetable.clone();
+    let first = tokio::spawn(async move { timetable.run_now("slow").await });
+    pass(1).await;
+    let second = bench.timetable.run_now("slow").await;
+    let schedule = "slow".to_owned();
+    assert_eq!(second, Err(RunNowError::BeingStarted { schedule, since }));
+    pass(15 * 60).await;
+    let skipped = Outcome::SkippedWhileStarting { earlier: since };
+    assert_eq!(bench.outcomes("slow"), [skipped]);
+    // Whoever asked goes; the start comes to its end all the same.
+    first.abort();
+    bench.stopping.cancel();
+    pass(1).await;
+    assert_eq!(
+        bench.timetable.run_now("slow").await,
+        Err(RunNowError::BrokeOff),
+        "nobody is there any more"
+    );
+    bench.starter.let_go.notify_one();
+    assert_eq!(bench.stop().await.by_hand.lock().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_while_it_runs_is_not_called_missed_after_a_restart() {
+    let bench = bench(
+        "2026-11-30T12:00",
+        vec![schedule("nightly", "02:30", ""), schedule("stays", "02:30", "")],
+        memory("2026-11-30T02:30"),
+        FakeStarter::default(),
+    )
+    .await;
+    pass(60).await;
+    let changed = vec![
+        schedule("nightly", "11:00", ""),
+        schedule("stays", "02:30", "blackouts = ['Sat,Sun']"),
+        schedule("new", "11:00", ""),
+    ];
+    bench.schedules.send(changed).unwrap();
+    pass(60).await;
+    let memory = bench.stop().await;
+    let last_runs = memory.last_runs.lock();
+    let since_the_change = at("2026-11-30T12:01");
+    assert!(last_runs["nightly"] >= since_the_change && last_runs["new"] >= since_the_change);
+    assert!(last_runs["stays"] < since_the_change);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch::Receiver;
 use tokio::time::timeout;
 
-use crate::config::steps::watch::{Alarms, Heard};
+use crate::config::alarms::{Alarms, Heard};
 use crate::config::steps::{Change, Pace, Steps, StepsError, StepsWatch};
 
 use super::{EXISTING, Place, connection, kvm};
