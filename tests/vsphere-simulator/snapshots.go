@@ -140,11 +140,16 @@ func notSupported(c *call) *answer {
 	return c.fault("The simulator does not support "+c.method.Name+".", &types.NotSupported{})
 }
 
-// holdTask shows the task of a finished call as running for a while.
+// holdTask shows the task of a finished call as running for a while, and as one
+// of its machine's recent ones.
 func (c *call) holdTask(a *answer, length time.Duration) {
 	task := taskOf(a)
 	if task == nil {
 		return
+	}
+	if m := c.gateway.site.machine(task.Info.Entity.Value); m != nil {
+		recent := append([]types.ManagedObjectReference(nil), m.vm.RecentTask...)
+		update(m.vm, types.PropertyChange{Name: "recentTask", Val: append(recent, task.Self)})
 	}
 	final := task.Info
 	update(task,

@@ -74,6 +74,11 @@ impl Stamp {
         }
     }
 
+    /// Where it was found.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether a write changes it: a file's time tells, a device has none.
     pub(super) fn tells_writes(&self) -> bool {
         self.rdev == 0

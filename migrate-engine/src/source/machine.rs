@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tempfile::TempPath;
 
-use super::file::Stamp;
+use super::file::{Stamp, Window};
 use super::format::Format;
 use super::image::Image;
 use super::qemu;
@@ -89,8 +89,18 @@ pub(super) enum Content {
     Node {
         node: Value,
         stamps: Vec<Stamp>,
-        unpacked: Option<Arc<TempPath>>,
+        unpacked: Option<Arc<Unpacked>>,
     },
+    /// Not yet: it is compressed, in this file, and was only looked at.
+    Packed(Stamp),
+}
+
+/// A file that was unpacked for us, removed with this; and what it was unpacked from.
+#[derive(Debug)]
+pub(super) struct Unpacked {
+    pub(super) _path: TempPath,
+    pub(super) from: Stamp,
+    pub(super) window: Option<Window>,
 }
 
 impl SourceDisk {
@@ -104,18 +114,45 @@ impl SourceDisk {
     /// nothing tells: an export of somebody else, or a device.
     #[must_use]
     pub fn content_id(&self) -> Option<String> {
-        let Content::Node { node, stamps, .. } = &self.content else {
+        let Content::Node {
+            node,
+            stamps,
+            unpacked,
+        } = &self.content
+        else {
             return None;
         };
-        if !stamps.iter().all(Stamp::tells_writes) {
+        if !self.stamps().all(Stamp::tells_writes) {
             return None;
         }
         let mut hasher = blake3::Hasher::new();
-        hasher.update(node.to_string().as_bytes());
-        for stamp in stamps {
-            hasher.update(format!("{stamp:?}").as_bytes());
+        match unpacked {
+            // Where it was unpacked to is another place each time.
+            Some(unpacked) => {
+                let told = (self.kind, self.capacity_bytes, &unpacked.from, unpacked.window);
+                hasher.update(format!("unpacked {told:?}").as_bytes());
+            }
+            None => {
+                hasher.update(node.to_string().as_bytes());
+                for stamp in stamps {
+                    hasher.update(format!("{stamp:?}").as_bytes());
+                }
+            }
         }
         Some(format!("disk `{}`, {}", self.disk_id, hasher.finalize().to_hex()))
+    }
+
+    /// The files that it is made of, as they were found.
+    pub(super) fn stamps(&self) -> impl Iterator<Item = &Stamp> {
+        let (stamps, packed) = match &self.content {
+            Content::Node { stamps, unpacked, .. } => (
+                stamps.as_slice(),
+                unpacked.as_ref().map(|unpacked| &unpacked.from),
+            ),
+            Content::Packed(file) => (&[][..], Some(file)),
+            Content::Remote(_) => (&[][..], None),
+        };
+        stamps.iter().chain(packed)
     }
 
     pub(super) fn of_image(disk_id: String, label: String, path: PathBuf, image: Image) -> Self {

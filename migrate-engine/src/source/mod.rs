@@ -16,6 +16,7 @@ mod archive;
 mod blocking;
 mod error;
 mod file;
+mod files;
 mod format;
 mod image;
 mod machine;
@@ -42,6 +43,7 @@ use std::path::{Path, PathBuf};
 
 pub use archive::ArchiveError;
 pub use error::SourceError;
+pub use files::{FileSource, FileSourceError};
 pub use format::{Format, FormatParseError};
 pub use machine::{DiskKind, Firmware, SourceDisk, SourceMachine, SourceNetwork};
 pub use manifest::ManifestError;
@@ -67,13 +69,32 @@ use machine::Content;
 pub async fn open(spec: impl AsRef<OsStr>, options: &Options) -> Result<SourceMachine, SourceError> {
     match Spec::parse(spec.as_ref())? {
         Spec::Nbd(uri) => Ok(remote(uri)),
-        Spec::Path(path) => open_path(path, options).await,
+        Spec::Path(path) => open_path(path, options, Depth::Whole).await,
     }
 }
 
-async fn open_path(path: PathBuf, options: &Options) -> Result<SourceMachine, SourceError> {
+/// How much of a source is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// All that reading it needs.
+    Whole,
+    /// What costs little and tells what it is: no digests are computed, and nothing is unpacked.
+    Look,
+}
+
+/// What stands at `path`, at little cost. What its disks hold is not verified, and those that are compressed cannot be
+/// served.
+async fn look_at(path: PathBuf, options: &Options) -> Result<SourceMachine, SourceError> {
+    let options = Options {
+        check: ImageCheck::Skip,
+        ..options.clone()
+    };
+    open_path(path, &options, Depth::Look).await
+}
+
+async fn open_path(path: PathBuf, options: &Options, depth: Depth) -> Result<SourceMachine, SourceError> {
     if options.format.is_none() && has_extension(&path, "ovf") {
-        return package::open_folder(&path, options).await;
+        return package::open_folder(&path, options, depth).await;
     }
     let given = path.clone();
     let (file, look) = blocking::run(move |_| {
@@ -85,7 +106,7 @@ async fn open_path(path: PathBuf, options: &Options) -> Result<SourceMachine, So
     match options.format {
         Some(format) => lone_image(file, Expect::Exactly(format), &path, options).await,
         None if look == Look::Tar || has_extension(&path, "ova") => {
-            package::open_archive(file, options).await
+            package::open_archive(file, options, depth).await
         }
         None => lone_image(file, Expect::Look, &path, options).await,
     }

@@ -109,6 +109,12 @@ impl SourceDisk {
                 });
             }
             Content::Node { node, .. } => node,
+            Content::Packed(_) => {
+                return Err(SourceError::unsupported(
+                    &self.label,
+                    "is compressed and was not unpacked: open its package to read it",
+                ));
+            }
         };
         self.verify_unchanged().await?;
         let dir = private_dir(&options.run_dir)?;
@@ -141,11 +147,12 @@ impl SourceDisk {
         })
     }
 
-    async fn verify_unchanged(&self) -> Result<(), SourceError> {
-        let Content::Node { stamps, .. } = &self.content else {
-            return Ok(());
-        };
-        let stamps = stamps.clone();
+    /// Looks again at each file that the disk is made of.
+    ///
+    /// # Errors
+    /// `Changed` where one is not the inspected one any more, `Io` where nothing is left in its place.
+    pub(super) async fn verify_unchanged(&self) -> Result<(), SourceError> {
+        let stamps: Vec<_> = self.stamps().cloned().collect();
         blocking::run(move |_| stamps.iter().try_for_each(super::file::Stamp::verify)).await
     }
 

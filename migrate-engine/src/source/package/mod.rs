@@ -6,19 +6,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tempfile::TempPath;
-
 use super::archive::{self, Member};
 use super::blocking::{self, Cancel};
 use super::file::{ReadAt, SourceFile};
 use super::format::Format;
 use super::image::{self, Expect};
-use super::machine::{Content, SourceDisk, SourceMachine};
+use super::machine::{Content, DiskKind, SourceDisk, SourceMachine, Unpacked};
 use super::manifest::{Manifest, ManifestError};
 use super::name::printable;
 use super::options::ManifestCheck;
 use super::ovf::{self, Compression, Disk, Document, FileReference};
-use super::{Options, SourceError};
+use super::{Depth, Options, SourceError};
 use place::Place;
 
 /// A package whose files are there, have their sizes and their digests, and are unpacked.
@@ -31,11 +29,24 @@ struct Contents {
 
 struct Packed {
     file: SourceFile,
-    unpacked: Option<TempPath>,
+    packing: Packing,
+}
+
+enum Packing {
+    /// It never was packed.
+    Plain,
+    /// It was, and is unpacked.
+    Undone(Unpacked),
+    /// It is packed, and that is left so.
+    Left,
 }
 
 /// Opens an OVA archive.
-pub(super) async fn open_archive(file: SourceFile, options: &Options) -> Result<SourceMachine, SourceError> {
+pub(super) async fn open_archive(
+    file: SourceFile,
+    options: &Options,
+    depth: Depth,
+) -> Result<SourceMachine, SourceError> {
     let path = file.path.clone();
     let limits = options.clone();
     let contents = blocking::run(move |cancel| {
@@ -46,7 +57,7 @@ pub(super) async fn open_archive(file: SourceFile, options: &Options) -> Result<
             })?;
         let (document, mut notes) = the_document(&members, &file.path)?;
         let place = Place::Archive { file, members };
-        let mut contents = unpack(&place, &document, &limits, cancel)?;
+        let mut contents = unpack(&place, &document, (&limits, depth), cancel)?;
         notes.append(&mut contents.notes);
         Ok(Contents { notes, ..contents })
     });
@@ -54,7 +65,11 @@ pub(super) async fn open_archive(file: SourceFile, options: &Options) -> Result<
 }
 
 /// Opens an OVF document; its files lie beside it.
-pub(super) async fn open_folder(path: &Path, options: &Options) -> Result<SourceMachine, SourceError> {
+pub(super) async fn open_folder(
+    path: &Path,
+    options: &Options,
+    depth: Depth,
+) -> Result<SourceMachine, SourceError> {
     let given = path.to_owned();
     let limits = options.clone();
     let (path, contents) = blocking::run(move |cancel| {
@@ -68,7 +83,7 @@ pub(super) async fn open_folder(path: &Path, options: &Options) -> Result<Source
         let place = Place::Folder {
             dir: path.parent().unwrap_or(Path::new("/")).to_owned(),
         };
-        let contents = unpack(&place, &name, &limits, cancel)?;
+        let contents = unpack(&place, &name, (&limits, depth), cancel)?;
         Ok((path, contents))
     })
     .await?;
@@ -101,7 +116,12 @@ fn the_document(members: &[Member], path: &Path) -> Result<(String, Vec<String>)
 }
 
 /// Reads the document, checks sizes and digests of what it needs, and unpacks what is compressed.
-fn unpack(place: &Place, name: &str, options: &Options, cancel: &Cancel) -> Result<Contents, SourceError> {
+fn unpack(
+    place: &Place,
+    name: &str,
+    (options, depth): (&Options, Depth),
+    cancel: &Cancel,
+) -> Result<Contents, SourceError> {
     let file = place.open(name, name)?;
     let file = file.ok_or_else(|| place.missing(name, name))?;
     let text = file.read_small(options.limits.document)?;
@@ -122,11 +142,13 @@ fn unpack(place: &Place, name: &str, options: &Options, cancel: &Cancel) -> Resu
     }
     let used = std::iter::once((name, &file))
         .chain(found.iter().flatten().map(|(name, file)| (name.as_str(), file)));
-    verify(place, name, used, options, cancel, &mut notes)?;
+    if depth == Depth::Whole {
+        verify(place, name, used, options, cancel, &mut notes)?;
+    }
     notes.extend(unused_files(&document));
     let images = document.disks.iter().zip(found).map(|(disk, found)| {
         found
-            .map(|(_, file)| unpack_image(disk, file, options, cancel))
+            .map(|(_, file)| unpack_image(disk, file, (options, depth), cancel))
             .transpose()
     });
     let images = images.collect::<Result<Vec<_>, _>>()?;
@@ -157,7 +179,7 @@ fn open_declared(
 fn unpack_image(
     disk: &Disk,
     file: SourceFile,
-    options: &Options,
+    (options, depth): (&Options, Depth),
     cancel: &Cancel,
 ) -> Result<Packed, SourceError> {
     let is_packed = disk
@@ -165,14 +187,24 @@ fn unpack_image(
         .as_ref()
         .is_some_and(|file| file.compression == Compression::Gzip);
     if !is_packed {
-        return Ok(Packed { file, unpacked: None });
+        let packing = Packing::Plain;
+        return Ok(Packed { file, packing });
+    }
+    if depth == Depth::Look {
+        let packing = Packing::Left;
+        return Ok(Packed { file, packing });
     }
     let unpacked = super::unpack::gunzip(&file, disk.capacity, options, cancel)?;
     let mut opened = SourceFile::open(&unpacked)?;
+    let unpacked = Unpacked {
+        _path: unpacked,
+        from: file.stamp(),
+        window: file.window,
+    };
     opened.label = file.label;
     Ok(Packed {
         file: opened,
-        unpacked: Some(unpacked),
+        packing: Packing::Undone(unpacked),
     })
 }
 
@@ -281,15 +313,18 @@ async fn source_disk(
     options: &Options,
     notes: &mut Vec<String>,
 ) -> Result<SourceDisk, SourceError> {
-    let Packed { file, unpacked } = packed;
+    let Packed { file, packing } = packed;
     let label = file.label.clone();
     // What is unpacked lies in the archive for people; an image beside a document is its own file.
-    let holder = if file.window.is_some() || unpacked.is_some() {
-        path.to_owned()
-    } else {
-        file.path.clone()
+    let holder = match packing {
+        Packing::Plain if file.window.is_none() => file.path.clone(),
+        _ => path.to_owned(),
     };
-    let mut image = image::inspect(file, expected(disk.format.as_deref()), options).await?;
+    let expected = expected(disk.format.as_deref());
+    if matches!(packing, Packing::Left) {
+        return Ok(not_unpacked(disk, &file, &expected, holder));
+    }
+    let mut image = image::inspect(file, expected, options).await?;
     if disk.capacity.next_multiple_of(512) != image.capacity {
         return Err(SourceError::Capacity {
             disk: printable(&disk.id),
@@ -302,9 +337,28 @@ async fn source_disk(
     let shown = disk.label.unwrap_or_else(|| disk.id.clone());
     let mut source = SourceDisk::of_image(disk.id, shown, holder, image);
     if let Content::Node { unpacked: kept, .. } = &mut source.content {
-        *kept = unpacked.map(Arc::new);
+        *kept = match packing {
+            Packing::Undone(unpacked) => Some(Arc::new(unpacked)),
+            Packing::Plain | Packing::Left => None,
+        };
     }
     Ok(source)
+}
+
+/// A disk as the document tells of it.
+fn not_unpacked(disk: Disk, file: &SourceFile, expected: &Expect, holder: PathBuf) -> SourceDisk {
+    let format = match expected {
+        Expect::Exactly(format) | Expect::Declared(format, _) => *format,
+        Expect::Look => Format::Raw,
+    };
+    SourceDisk {
+        label: disk.label.unwrap_or_else(|| disk.id.clone()),
+        disk_id: disk.id,
+        kind: DiskKind::Image(format),
+        capacity_bytes: Some(disk.capacity.next_multiple_of(512)),
+        path: Some(holder),
+        content: Content::Packed(file.stamp()),
+    }
 }
 
 /// The format that a document's URI stands for. URIs that we do not know promise nothing.

@@ -72,14 +72,17 @@ impl VsphereSource {
         Ok(found.machine(wanted)?.clone())
     }
 
-    /// Removes the snapshots of `owner`, but for the one of this name.
+    /// Removes the snapshots of `owner`, but for the one of this name; also one that is still being made, for somebody who gave
+    /// up on it.
     async fn remove_old(
         &self,
         machine: &Machine,
         owner: &str,
         but: Option<&str>,
     ) -> Result<(), SourceFailure> {
-        let tree = self.session.snapshots(&machine.reference()).await?;
+        let reference = machine.reference();
+        self.session.wait_for_others(&reference).await?;
+        let tree = self.session.snapshots(&reference).await?;
         for node in SnapshotNode::owned(&tree, PREFIX, owner) {
             if but == Some(&*node.name) {
                 continue;
@@ -100,7 +103,8 @@ impl VsphereSource {
                     .session
                     .create_snapshot(&machine.reference(), &request)
                     .await?;
-                Ok(self.session.remove_snapshot(&stun).await?)
+                let removed = self.session.remove_snapshot(&stun).await;
+                removed.map_err(|error| SourceFailure::from(error).unknown_if(true))
             }
             Err(error @ VsphereError::TrackingUnsupported { .. }) => {
                 tracing::warn!(machine = %machine.path, %error, "every cycle reads the whole disks");
@@ -143,7 +147,9 @@ impl Source for VsphereSource {
     async fn freeze(&self, machine: &MachineSpec, cycle: &Cycle) -> Result<Box<dyn Frozen>, SourceFailure> {
         let request = self.request(format!("{PREFIX}{}", cycle.name), &cycle.owner);
         let found = self.find(&machine.id, None).await?;
-        self.remove_old(&found, &cycle.owner, Some(&request.name)).await?;
+        let removed = self.remove_old(&found, &cycle.owner, Some(&request.name)).await;
+        // Whatever was in the way: snapshots of ours may be left.
+        removed.map_err(|failure| failure.unknown_if(true))?;
         let found = self.find(&machine.id, None).await?;
         readable(&found)?;
         only_snapshots(&found, |node| {
@@ -158,10 +164,11 @@ impl Source for VsphereSource {
         match self.session.snapshot_disks(&snapshot).await {
             Ok(disks) => Ok(Box::new(FrozenMachine::new(self, &found, snapshot, disks.disks))),
             Err(error) => {
-                if let Err(left) = self.session.remove_snapshot(&snapshot).await {
+                let removed = self.session.remove_snapshot(&snapshot).await;
+                if let Err(left) = &removed {
                     tracing::warn!(machine = %found.path, error = %left, "a snapshot stays; the next cycle removes it");
                 }
-                Err(error.into())
+                Err(SourceFailure::from(error).unknown_if(removed.is_err()))
             }
         }
     }

@@ -162,7 +162,7 @@ impl Session {
     }
 
     /// Waits until no snapshot of the machine is being made any more.
-    async fn wait_for_others(&self, machine: &Reference) -> Result<(), VsphereError> {
+    pub(in super::super) async fn wait_for_others(&self, machine: &Reference) -> Result<(), VsphereError> {
         let select = Select::new("VirtualMachine", &["name", "recentTask"]);
         let object = self.machine_object(machine, select).await?;
         let tasks: Vec<Reference> = object
