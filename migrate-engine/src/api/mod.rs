@@ -1,4 +1,4 @@
-//! The HTTP APIs of the engine: discovery, replications, and how far transfers are, as JSON, as a stream, and as metrics.
+//! The HTTP APIs of the engine: discovery, known sources, replications, and how far transfers are, as JSON, as a stream, and as metrics.
 //!
 //! The numbers are those of the terminal: one [`Progress`](crate::transfer::Progress) tells all of them.
 
@@ -9,6 +9,7 @@ mod job;
 mod metrics;
 mod problem;
 mod replications;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -64,7 +65,7 @@ pub struct Replications {
 /// The API of replications, ready to be served: with that of transfers, behind a token but for `/healthz`.
 pub fn replications(state: Replications) -> Router {
     let guarded = Router::new()
-        .nest("/api/v1", replications::routes())
+        .nest("/api/v1", replications::routes().merge(sources::routes()))
         .with_state(state.clone())
         .merge(
             Router::new()

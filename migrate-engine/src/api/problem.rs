@@ -37,6 +37,7 @@ pub(super) enum Code {
     VmAmbiguous,
     VmRefused,
     VmChanged,
+    SourceNotFound,
     SourceCredentials,
     SourceCertificate,
     SourceUnreachable,
@@ -63,9 +64,11 @@ struct Body<'a> {
 impl Code {
     fn status(self) -> StatusCode {
         match self {
-            Self::RouteNotFound | Self::TransferNotFound | Self::JobNotFound | Self::VmNotFound => {
-                StatusCode::NOT_FOUND
-            }
+            Self::RouteNotFound
+            | Self::TransferNotFound
+            | Self::JobNotFound
+            | Self::VmNotFound
+            | Self::SourceNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -94,6 +97,7 @@ impl Code {
             Self::VmAmbiguous => "vm_ambiguous",
             Self::VmRefused => "vm_refused",
             Self::VmChanged => "vm_changed",
+            Self::SourceNotFound => "source_not_found",
             Self::SourceCredentials => "source_credentials",
             Self::SourceCertificate => "source_certificate",
             Self::SourceUnreachable => "source_unreachable",

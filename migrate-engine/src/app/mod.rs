@@ -1,12 +1,20 @@
-//! The life of one `migrate-engine copy`, `export`, `discover` or `serve`: signals, progress, report.
+//! The life of one command of `migrate-engine`: signals, progress, report.
 
 mod book;
+pub mod client;
 mod discover;
 mod human;
+pub mod jobs;
 mod listen;
+mod machines;
+mod plain;
 mod progress;
 mod publish;
 mod serve;
+mod sources;
+pub mod start;
+pub mod steps;
+mod table;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -26,6 +34,7 @@ pub use listen::Service;
 pub use progress::Show;
 pub use publish::{Form, publish};
 pub use serve::{Serving, serve};
+pub use sources::{machines_of, sources};
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,4 +5,5 @@
 mod contract;
 mod cycles;
 mod interruptions;
+mod operator;
 mod support;
