@@ -55,9 +55,18 @@ struct Asked {
     filter: Option<String>,
 }
 
+/// Machines, as callers of the discovery know them.
 #[derive(Serialize)]
-struct Found {
+pub(super) struct Found {
     vms: Vec<Vm>,
+}
+
+impl From<Vec<MachineSpec>> for Found {
+    fn from(machines: Vec<MachineSpec>) -> Self {
+        Self {
+            vms: machines.into_iter().map(Vm::from).collect(),
+        }
+    }
 }
 
 pub(super) fn routes() -> Router<Arc<dyn Discoverer>> {
@@ -78,16 +87,12 @@ async fn discover(
     };
     let found = tokio::time::timeout(PATIENCE, discoverer.discover(&request)).await;
     let found = found.map_err(|_| late())??;
-    Ok(Json(Found {
-        vms: found.into_iter().map(Vm::from).collect(),
-    }))
+    Ok(Json(found.into()))
 }
 
 /// The machines, as the API answers them.
 pub fn discovered(machines: Vec<MachineSpec>) -> String {
-    let found = Found {
-        vms: machines.into_iter().map(Vm::from).collect(),
-    };
+    let found = Found::from(machines);
     serde_json::to_string_pretty(&found).expect("machines have only strings and numbers")
 }
 

@@ -1,5 +1,5 @@
-//! The HTTP APIs of the engine: discovery, replications, schedules, and how far transfers are, as JSON, as a stream, and as
-//! metrics.
+//! The HTTP APIs of the engine: discovery, known sources, replications, schedules, and how far transfers are, as JSON, as a
+//! stream, and as metrics.
 //!
 //! The numbers are those of the terminal: one [`Progress`](crate::transfer::Progress) tells all of them.
 
@@ -11,6 +11,7 @@ mod metrics;
 mod problem;
 mod replications;
 mod schedules;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -71,7 +72,7 @@ pub struct Replications {
 /// The API of replications, ready to be served: with those of schedules and transfers, behind a token but for `/healthz`.
 pub fn replications(state: Replications) -> Router {
     let guarded = Router::new()
-        .nest("/api/v1", replications::routes())
+        .nest("/api/v1", replications::routes().merge(sources::routes()))
         .with_state(state.clone())
         .merge(
             Router::new()

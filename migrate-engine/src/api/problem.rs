@@ -38,6 +38,7 @@ pub(super) enum Code {
     VmAmbiguous,
     VmRefused,
     VmChanged,
+    SourceNotFound,
     SourceCredentials,
     SourceCertificate,
     SourceUnreachable,
@@ -69,7 +70,8 @@ impl Code {
             | Self::TransferNotFound
             | Self::JobNotFound
             | Self::ScheduleNotFound
-            | Self::VmNotFound => StatusCode::NOT_FOUND,
+            | Self::VmNotFound
+            | Self::SourceNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -100,6 +102,7 @@ impl Code {
             Self::VmAmbiguous => "vm_ambiguous",
             Self::VmRefused => "vm_refused",
             Self::VmChanged => "vm_changed",
+            Self::SourceNotFound => "source_not_found",
             Self::SourceCredentials => "source_credentials",
             Self::SourceCertificate => "source_certificate",
             Self::SourceUnreachable => "source_unreachable",

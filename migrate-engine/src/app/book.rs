@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 
 use crate::config::{Believe, Sources};
+use crate::model::Secret;
 use crate::pipeline::SourceBook;
 use crate::source::vsphere::{Credentials, Endpoint, Fingerprint, Patience, Quiesce, Trust, VsphereSource};
 use crate::source::{Category, Source, SourceFailure};
@@ -25,13 +26,28 @@ pub struct Access {
     /// Who we are there.
     pub username: String,
     /// The password.
-    pub password: crate::model::Secret,
+    pub password: Secret,
     /// Whom to believe to be it.
     pub believe: Believe,
     /// Whether guests are brought to rest for snapshots.
     pub quiesce: bool,
     /// How long it is waited for an answer.
     pub answer: Duration,
+}
+
+impl Access {
+    /// One with the usual patience, and guests that are left alone.
+    #[must_use]
+    pub fn as_usual(host: String, username: String, password: Secret, believe: Believe) -> Self {
+        Self {
+            host,
+            username,
+            password,
+            believe,
+            quiesce: false,
+            answer: Patience::default().answer,
+        }
+    }
 }
 
 impl Book {
@@ -84,6 +100,11 @@ impl Book {
 
 #[async_trait]
 impl SourceBook for Book {
+    fn hosts(&self) -> Vec<String> {
+        let sources = self.sources.read();
+        sources.hosts().into_iter().map(str::to_owned).collect()
+    }
+
     async fn connect(&self, vcenter_host: &str) -> Result<Arc<dyn Source>, SourceFailure> {
         let access = self.access(vcenter_host)?;
         Ok(Arc::new(connect(&access).await?))

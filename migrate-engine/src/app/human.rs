@@ -12,6 +12,22 @@ pub(super) fn say(text: &str) {
     eprintln!("{text}");
 }
 
+/// Results, to standard output.
+///
+/// # Errors
+/// Where they cannot be written: whoever reads them may be gone.
+pub(super) fn tell(text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", text.trim_end_matches('\n'))?;
+    out.flush()
+}
+
+/// A question, to standard error; the answer is written behind it.
+pub(super) fn ask(text: &str) {
+    eprint!("{text}");
+}
+
 /// The report, to standard output.
 pub(super) fn print_report(report: &CopyReport) {
     for disk in &report.disks {

@@ -1,14 +1,22 @@
-//! The life of one `migrate-engine copy`, `export`, `discover` or `serve`: signals, progress, report.
+//! The life of one command of `migrate-engine`: signals, progress, report.
 
 mod book;
+pub mod client;
 mod discover;
 mod human;
+pub mod jobs;
 mod listen;
+mod machines;
 mod parts;
+mod plain;
 mod progress;
 mod publish;
 mod scheduled;
 mod serve;
+mod sources;
+pub mod start;
+pub mod steps;
+mod table;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -28,6 +36,7 @@ pub use listen::Service;
 pub use progress::Show;
 pub use publish::{Form, publish};
 pub use serve::{Serving, serve};
+pub use sources::{machines_of, sources};
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,16 @@ mod copy;
 mod daemon;
 mod discover;
 mod export;
+mod form;
+mod jobs;
 mod serve;
 mod server;
+mod service;
+mod sources;
+mod start;
+mod steps;
+#[cfg(test)]
+mod tests;
 
 use clap::{Parser, Subcommand};
 
@@ -28,6 +36,15 @@ enum Command {
     Export(Box<export::Arguments>),
     Discover(Box<discover::Arguments>),
     Serve(Box<serve::Arguments>),
+    Sources(sources::Arguments),
+    Start(Box<start::Arguments>),
+    Jobs(jobs::JobsArguments),
+    Job(jobs::JobArguments),
+    Watch(jobs::WatchArguments),
+    Cancel(jobs::CancelArguments),
+    Retry(jobs::RetryArguments),
+    CutoverReady(jobs::CutoverReadyArguments),
+    Steps(Box<steps::Arguments>),
     /// Copy an NBD export to a device and say how long it took: for `cargo xtask bench copy`.
     #[command(hide = true)]
     BenchCopy(bench::Arguments),
@@ -44,6 +61,15 @@ impl Cli {
             Command::Export(arguments) => arguments.run().await,
             Command::Discover(arguments) => arguments.run().await,
             Command::Serve(arguments) => arguments.run().await,
+            Command::Sources(arguments) => arguments.run().await,
+            Command::Start(arguments) => arguments.run().await,
+            Command::Jobs(arguments) => arguments.run().await,
+            Command::Job(arguments) => arguments.run().await,
+            Command::Watch(arguments) => arguments.run().await,
+            Command::Cancel(arguments) => arguments.run().await,
+            Command::Retry(arguments) => arguments.run().await,
+            Command::CutoverReady(arguments) => arguments.run().await,
+            Command::Steps(arguments) => arguments.run().await,
             Command::BenchCopy(arguments) => arguments.run().await,
         }
     }

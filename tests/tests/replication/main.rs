@@ -5,5 +5,6 @@
 mod contract;
 mod cycles;
 mod interruptions;
+mod operator;
 mod schedules;
 mod support;

@@ -87,6 +87,24 @@ impl StepsFile {
         })
     }
 
+    /// Reads all of it but one section, which counts as not filled in: for the step that is about to write it, so that it
+    /// can mend it.
+    ///
+    /// # Errors
+    /// As [`StepsFile::read`], but for what is wrong with that section.
+    pub fn read_besides(&self, section: Section) -> Result<Steps, StepsError> {
+        let path = self.path.clone();
+        let Some(reading) = Reading::of(&self.target()?)? else {
+            return Err(StepsError::Missing { path });
+        };
+        let text = self.text(&reading)?;
+        span::check(text).map_err(|it| self.unread(Unread::Broken(it)))?;
+        let without = edited(text, section, &Content::Whole(Value::Null))
+            .map_err(|flaw| self.unread(Unread::Flawed(vec![flaw])))?;
+        let (steps, _) = parse(&without).map_err(|unread| self.unread(unread))?;
+        Ok(steps)
+    }
+
     /// Writes the outcome of one step: the keys that [`Change`] names, and no other byte. The file is made where there is
     /// none, for its owner only. Repeated, it changes nothing. After a crash the file is the old one or the new one.
     ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Dispatcher;
 use crate::model::{JobStatus, MachineSpec, ReplicationType};
-use crate::source::{Category, SourceFailure};
+use crate::source::{Category, SourceFailure, Wanted};
 use crate::store::{ContextRow, JobFilter, JobRow, NewJob, Store, StoreError, Submission};
 
 /// How long a request may take: callers give up after 15 seconds.
@@ -164,13 +164,7 @@ impl Desk {
                 .machine(&request.vm_path, request.datacenter.as_deref())
                 .await
         };
-        let late = || {
-            let why = format!("{} has not answered within {PATIENCE:?}", request.vcenter_host);
-            SourceFailure::new(Category::Unreachable, why)
-        };
-        let machine = tokio::time::timeout(PATIENCE, looking)
-            .await
-            .map_err(|_| late())??;
+        let machine = in_time(&request.vcenter_host, looking).await?;
         let pairs = [
             ("the id", &request.vm_id, &machine.id),
             ("the name", &request.vm_name, &machine.name),
@@ -186,6 +180,24 @@ impl Desk {
             }
         }
         Ok(machine)
+    }
+
+    /// The sources that are known, by name.
+    #[must_use]
+    pub fn sources(&self) -> Vec<String> {
+        self.dispatcher.book().hosts()
+    }
+
+    /// The machines of a known source as they are now, in the order of their paths.
+    ///
+    /// # Errors
+    /// That the source is not known, or what keeps us from it.
+    pub async fn machines(&self, host: &str, wanted: &Wanted) -> Result<Vec<MachineSpec>, SourceFailure> {
+        let looking = async {
+            let source = self.dispatcher.book().connect(host).await?;
+            source.machines(wanted).await
+        };
+        in_time(host, looking).await
     }
 
     /// Wants a job stopped. It is, when its status says so; a job that has ended stays as it is.
@@ -280,6 +292,19 @@ impl Desk {
         }
         Ok(None)
     }
+}
+
+async fn in_time<T>(
+    host: &str,
+    looking: impl Future<Output = Result<T, SourceFailure>>,
+) -> Result<T, SourceFailure> {
+    let late = || {
+        let why = format!("{host} has not answered within {PATIENCE:?}");
+        SourceFailure::new(Category::Unreachable, why)
+    };
+    tokio::time::timeout(PATIENCE, looking)
+        .await
+        .map_err(|_| late())?
 }
 
 fn no_such(id: &str) -> Refusal {

@@ -28,6 +28,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// Knows how sources are reached: their credentials, and whom to believe to be them.
 #[async_trait]
 pub trait SourceBook: Send + Sync {
+    /// The names of those that are known, in the order in which they were written down. No secrets.
+    fn hosts(&self) -> Vec<String>;
+
     /// Connects to a source.
     ///
     /// # Errors
