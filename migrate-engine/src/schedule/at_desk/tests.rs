@@ -20,6 +20,10 @@ struct Vcenter;
 
 #[async_trait]
 impl SourceBook for Vcenter {
+    fn hosts(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     async fn connect(&self, vcenter_host: &str) -> Result<Arc<dyn Source>, SourceFailure> {
         match vcenter_host {
             "vc" => Ok(Arc::new(Self)),
