@@ -13,7 +13,7 @@ use super::support::{MIB, PATIENCE, Site, bytes};
 pub(crate) async fn full_machine(site: &Site) -> Value {
     let vm = site.machines().await.remove(0);
     for n in 0..48 {
-        let bytes = bytes(n, MIB as usize);
+        let bytes = bytes(n, MIB);
         site.vcenter.write(vm["id"].as_str().unwrap(), n * MIB, &bytes);
     }
     vm
@@ -22,11 +22,8 @@ pub(crate) async fn full_machine(site: &Site) -> Value {
 /// A round of a storm: the guest writes 3 MiB, and a job begins. Returns it with a moment of its life.
 async fn stirred(site: &Site, vm: &Value, round: u64, chance: &mut Chance) -> (String, Duration) {
     let id = vm["id"].as_str().unwrap();
-    site.vcenter.write(
-        id,
-        (round * 4) * MIB + 512,
-        &bytes(1000 + round, 3 * MIB as usize),
-    );
+    site.vcenter
+        .write(id, (round * 4) * MIB + 512, &bytes(1000 + round, 3 * MIB));
     let job = site.submit(vm).await;
     let longest = if round == 0 { 6000 } else { 1500 };
     (job, Duration::from_millis(chance.below(longest)))
@@ -231,7 +228,7 @@ async fn a_snapshot_that_somebody_removes_under_a_copy_is_not_believed() {
     let id = vm["id"].as_str().unwrap();
     let job = site.submit(&vm).await;
     moving(&site, &job).await;
-    site.vcenter.write(id, 40 * MIB, &bytes(7, MIB as usize));
+    site.vcenter.write(id, 40 * MIB, &bytes(7, MIB));
     site.vcenter.remove_snapshots(id).await;
     let ended = site.ended(&job).await;
     assert_eq!(ended["status"], "completed", "{ended:#}");

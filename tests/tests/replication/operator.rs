@@ -83,7 +83,7 @@ fn ask(site: &Site, arguments: &[&str]) -> Said {
 
 fn fill(site: &Site, vm: &Value, mebibytes: u64) {
     for n in 0..mebibytes {
-        let bytes = bytes(n, MIB as usize);
+        let bytes = bytes(n, MIB);
         site.vcenter.write(vm["id"].as_str().unwrap(), n * MIB, &bytes);
     }
 }

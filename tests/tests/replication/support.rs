@@ -311,7 +311,8 @@ impl Drop for Site {
 }
 
 /// Bytes that tell where they were written, and when.
-pub(crate) fn bytes(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn bytes(seed: u64, length: u64) -> Vec<u8> {
+    let length = usize::try_from(length).unwrap();
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
         state ^= state << 13;

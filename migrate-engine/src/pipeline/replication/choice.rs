@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn since() -> Changes {
-        Changes::Since([0..512].into())
+        Changes::Since(std::iter::once(0..512).collect())
     }
 
     fn all(reason: Option<&str>) -> Changes {
