@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::problem::Problem;
+use super::transfers::whole;
 use crate::model::{JobStatus, Size};
 use crate::pipeline::{Board, Desk, Transfer};
 use crate::store::{ContextRow, JobDisk, JobRow, StepRow};
@@ -171,15 +172,6 @@ impl Progress {
                 .map(|eta| eta.as_secs()),
         }
     }
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a rate is never negative, and nobody counts its fractions"
-)]
-fn whole(rate: f64) -> u64 {
-    rate as u64
 }
 
 fn condition(job: &JobRow, disks: &[JobDisk]) -> Option<Condition> {

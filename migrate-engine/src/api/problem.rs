@@ -1,13 +1,13 @@
 //! Errors as RFC 9457 problem details: a closed code, a sentence, what to do.
 
 use std::borrow::Cow;
-use std::error::Error as StdError;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::model::chain;
 use crate::pipeline::Refusal;
 use crate::source::{Category, SourceFailure};
 use crate::store::StoreError;
@@ -131,13 +131,6 @@ impl Problem {
     pub(super) fn invalid(detail: impl Into<String>, hint: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::InvalidRequest, detail, hint)
     }
-}
-
-/// With its causes, on one line.
-pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let first = error.source();
-    let causes = std::iter::successors(first, |cause| (**cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl From<SourceFailure> for Problem {

@@ -125,6 +125,6 @@ fn phase(phase: Phase) -> &'static str {
     clippy::cast_sign_loss,
     reason = "a rate is never negative, and nobody counts its fractions"
 )]
-fn whole(rate: f64) -> u64 {
+pub(super) fn whole(rate: f64) -> u64 {
     rate as u64
 }

@@ -1,5 +1,6 @@
 //! What a migration of disks is about: sizes, names, and what is reported of them. Data only.
 
+mod chain;
 mod digest_kind;
 mod machine;
 mod replication;
@@ -8,6 +9,7 @@ mod secret;
 mod selection;
 mod size;
 
+pub use chain::chain;
 pub use digest_kind::{DigestKind, ParseDigestKindError};
 pub use machine::{DiskSpec, MachineSpec, NetworkSpec};
 pub use replication::{JobStatus, Phase, ReplicationType, Step, UnknownWord};

@@ -10,7 +10,7 @@ use super::PipelineError;
 use super::disk::Job;
 use crate::block::{BlockWrite, Durability};
 use crate::config::{Begin, Verification};
-use crate::model::Size;
+use crate::model::{Size, chain};
 use crate::transfer::{Binding, Durable, Journal, JournalError};
 
 /// A journal, and what it said when it was opened.
@@ -113,9 +113,4 @@ impl Memory {
             Err(error) => tracing::warn!(error = chain(&error), "a journal stays behind"),
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -236,3 +236,36 @@ async fn a_snapshot_that_somebody_removes_under_a_copy_is_not_believed() {
     site.assert_equal(&vm, &ended).await;
     site.assert_nothing_left().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_changed_under_a_job_is_tried_once_and_the_job_can_be_done_again() {
+    let Some(mut site) = Site::started(&[], &["--rate", "8MiB"]).await else {
+        return;
+    };
+    let vm = full_machine(&site).await;
+    let job = site.submit(&vm).await;
+    moving(&site, &job).await;
+    site.end(Signal::KILL);
+    let before = logins(&site);
+    site.write_sources("another");
+    site.start().await;
+    let ended = site.ended(&job).await;
+    assert_eq!(ended["status"], "failed", "{ended:#}");
+    assert_eq!(ended["error"]["code"], "source_credentials");
+    assert_eq!(logins(&site) - before, 1, "hosts lock accounts");
+    let notes = ended["notes"].to_string();
+    assert!(notes.contains("a snapshot may be left at the source"), "{notes}");
+
+    site.write_sources(whole_system_tests::VCENTER_PASSWORD);
+    site.hang_up("read anew").await;
+    site.ask(Method::POST, &format!("/replications/{job}/retry"), None)
+        .await;
+    let ended = site.ended(&job).await;
+    assert_eq!(ended["status"], "completed", "{ended:#}");
+    site.assert_equal(&vm, &ended).await;
+    site.assert_nothing_left().await;
+}
+
+fn logins(site: &Site) -> u64 {
+    site.vcenter.calls()["Login"].as_u64().unwrap_or_default()
+}

@@ -15,7 +15,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::problem::{Code, Problem, chain};
+use super::problem::{Code, Problem};
+use crate::model::chain;
 use crate::schedule::{
     Begun, BegunBy, Fate, History, InBlackout, Missed, Outcome, Past, PlanFileError, Run, RunNowError,
     Schedule, Selection, Standing, Timetable,

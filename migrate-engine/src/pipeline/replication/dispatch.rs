@@ -4,10 +4,12 @@
 //! ends leaves its jobs as they are, and the next one goes on with them.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -15,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ReplicationError, Replicator};
 use crate::block::Cancel;
-use crate::model::MachineSpec;
+use crate::model::{MachineSpec, Step};
 use crate::source::{Source, SourceFailure};
 use crate::store::{JobEnd, JobRow, Store, Turn};
 use crate::target::stopped;
@@ -142,7 +144,14 @@ impl Dispatcher {
                     dispatcher: &this,
                     job: &job.id,
                 };
-                if let Err(error) = this.see_through(&job, &cancel).await {
+                let seen = AssertUnwindSafe(this.see_through(&job, &cancel))
+                    .catch_unwind()
+                    .await;
+                let recorded = match seen {
+                    Ok(recorded) => recorded,
+                    Err(_) => this.give_up(&job).await,
+                };
+                if let Err(error) = recorded {
                     tracing::error!(
                         job = job.id,
                         error = error.chain(),
@@ -182,14 +191,14 @@ impl Dispatcher {
             if error.is_cancelled() || cancel.is_cancelled() {
                 // Where only the process ends, the job goes on with the next one.
                 return match self.is_unwanted(&job.id)? {
-                    true => self.abandon(job, &turn, &JobEnd::Cancelled).await,
+                    true => self.abandon(job, &turn, &JobEnd::Cancelled, None).await,
                     false => Ok(()),
                 };
             }
             failures += 1;
             tracing::warn!(job = job.id, failures, error = error.chain(), "an attempt failed");
             if error.is_final() || failures >= self.replicator.settings.attempts {
-                return self.abandon(job, &turn, &end_of(&error)).await;
+                return self.abandon(job, &turn, &end_of(&error), Some(&error)).await;
             }
             self.store().note_failure(&turn, &error.chain())?;
             let pause = self.replicator.settings.retry_pause * 4u32.pow((failures - 1).min(6));
@@ -198,6 +207,19 @@ impl Dispatcher {
                 () = stopped(cancel) => {}
             }
         }
+    }
+
+    /// Ends a job on which a thread of ours panicked: another attempt would most likely do so, too.
+    async fn give_up(&self, job: &JobRow) -> Result<(), ReplicationError> {
+        let Some(turn) = self.store().begin_attempt(&job.id)? else {
+            return Ok(());
+        };
+        let end = JobEnd::Failed {
+            error: "a defect of the engine: its log says where".to_owned(),
+            code: "internal".to_owned(),
+            hint: Some("report it, with the log; what is under way for other machines goes on".to_owned()),
+        };
+        self.abandon(job, &turn, &end, None).await
     }
 
     fn is_unwanted(&self, job: &str) -> Result<bool, ReplicationError> {
@@ -216,8 +238,18 @@ impl Dispatcher {
 
     /// Ends a job that will not be tried again: takes away what it, or a process that was killed with it, left at the source
     /// and attached here. What cannot be taken away is said.
-    async fn abandon(&self, job: &JobRow, turn: &Turn, end: &JobEnd) -> Result<(), ReplicationError> {
+    async fn abandon(
+        &self,
+        job: &JobRow,
+        turn: &Turn,
+        end: &JobEnd,
+        why: Option<&ReplicationError>,
+    ) -> Result<(), ReplicationError> {
         let at_source = async {
+            // Accounts are locked after a few wrong passwords: it is not sent once more.
+            if why.is_some_and(ReplicationError::is_refused_login) {
+                return self.was_never_frozen(job);
+            }
             let source = self.source_of(job).await?;
             self.replicator.clean_up_source(job, &*source).await
         };
@@ -232,6 +264,20 @@ impl Dispatcher {
             self.store().add_note(turn, &note)?;
         }
         Ok(self.store().end_job(turn, end)?)
+    }
+}
+
+impl Dispatcher {
+    /// Whether a job got nowhere near a snapshot, so that none of its can be at the source.
+    fn was_never_frozen(&self, job: &JobRow) -> Result<(), ReplicationError> {
+        let steps = self.store().steps(&job.id)?;
+        match steps
+            .iter()
+            .any(|step| step.step >= Step::TransferStarted.number())
+        {
+            true => Err(ReplicationError::Unsought),
+            false => Ok(()),
+        }
     }
 }
 

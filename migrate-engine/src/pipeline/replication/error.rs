@@ -2,6 +2,7 @@
 
 use volume_client::ClientError;
 
+use crate::model::chain;
 use crate::pipeline::PipelineError;
 use crate::source::{Category, SourceFailure};
 use crate::store::StoreError;
@@ -25,6 +26,11 @@ pub enum ReplicationError {
         /// The disk.
         disk: String,
     },
+    /// What an earlier attempt left at the source could not be looked for.
+    #[error(
+        "a snapshot may be left at the source, which lets us in no more: remove those that begin with `volumed`"
+    )]
+    Unsought,
     /// The engine's records failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -76,6 +82,12 @@ impl ReplicationError {
         }
     }
 
+    /// Whether the source does not let us in.
+    #[must_use]
+    pub fn is_refused_login(&self) -> bool {
+        matches!(self, Self::Source(failure) if failure.category == Category::Credentials)
+    }
+
     /// For programs.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -95,6 +107,7 @@ impl ReplicationError {
             Self::Disk(PipelineError::Transfer { .. }) => "transfer_failed",
             Self::Disk(_) => "volume_failed",
             Self::DiskChanged { .. } => "disk_changed",
+            Self::Unsought => "source_credentials",
             Self::Store(_) => "records_failed",
             Self::Cancelled => "cancelled",
         }
@@ -114,8 +127,6 @@ impl ReplicationError {
     /// With its causes, on one line.
     #[must_use]
     pub fn chain(&self) -> String {
-        let first = std::error::Error::source(self);
-        let causes = std::iter::successors(first, |cause| cause.source());
-        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+        chain(self)
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::{ReplicationType, Selection, Starter, VmFate, VmStart};
+use crate::model::chain;
 use crate::pipeline::{Desk, Refusal, Request};
 
 /// Asks for a replication of each machine, as the API does. Machines are looked for anew each time.
@@ -80,9 +81,4 @@ fn request(schedule: &str, selection: &Selection, vm: &str) -> Request {
         replication_type: selection.replication_type,
         ..Request::default()
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::{BegunBy, Memory, MemoryError, Missed, Outcome, Schedule};
+use crate::model::chain;
 
 #[derive(Clone)]
 pub(super) struct Remembering(pub(super) Arc<dyn Memory>);
@@ -76,9 +77,4 @@ impl Remembering {
             .await
             .unwrap_or_else(|broken| Err(MemoryError(broken.into())))
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
