@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod contract;
+mod cost;
 mod cycles;
 mod interruptions;
 mod operator;

@@ -61,6 +61,12 @@ impl Site {
         self.appliance.dir().join(name)
     }
 
+    /// The same with other arguments than before.
+    pub(crate) async fn start_with(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+        self.start().await;
+    }
+
     /// Starts the service, and waits until it answers.
     pub(crate) async fn start(&mut self) {
         let log = fs::File::options()

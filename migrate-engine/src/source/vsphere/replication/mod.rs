@@ -98,7 +98,11 @@ impl VsphereSource {
         match self.session.enable_change_tracking(machine).await {
             Ok(Enabled::Already | Enabled::Now) => Ok(()),
             Ok(Enabled::AfterSnapshot) => {
-                let request = self.request(STUN.to_owned(), owner);
+                // It is there for the standstill alone: nobody reads it.
+                let request = SnapshotRequest {
+                    quiesce: Quiesce::No,
+                    ..self.request(STUN.to_owned(), owner)
+                };
                 let stun = self
                     .session
                     .create_snapshot(&machine.reference(), &request)
