@@ -156,6 +156,7 @@ impl Source for VsphereSource {
         removed.map_err(|failure| failure.unknown_if(true))?;
         let found = self.find(&machine.id, None).await?;
         readable(&found)?;
+        free_of_others(&found, &cycle.owner)?;
         only_snapshots(&found, |node| {
             (&node.name, &node.description) == (&request.name, &request.description)
         })?;
@@ -196,6 +197,22 @@ fn readable(machine: &Machine) -> Result<(), SourceFailure> {
         return Err(error.into());
     }
     only_snapshots(machine, |node| node.name.starts_with(PREFIX))
+}
+
+/// Whether no other engine replicates the machine: that passes.
+fn free_of_others(machine: &Machine, owner: &str) -> Result<(), SourceFailure> {
+    let all = machine.all_snapshots();
+    let is_theirs = |node: &&&SnapshotNode| node.name.starts_with(PREFIX) && node.description != owner;
+    match all.iter().find(is_theirs) {
+        None => Ok(()),
+        Some(theirs) => {
+            let why = format!(
+                "`{}` is being replicated by {}: wait for it, or remove the snapshot `{}` where that engine is gone",
+                machine.path, theirs.description, theirs.name
+            );
+            Err(SourceFailure::new(Category::Other, why))
+        }
+    }
 }
 
 /// What is written under a snapshot that is none of `ours` does not lie in the files that we can read.
