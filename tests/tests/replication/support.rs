@@ -111,6 +111,8 @@ impl Site {
             .env_remove("VOLUMED_SOCKET")
             .env_remove("VOLUMED_URL")
             .env("MIGRATE_ENGINE_LOG", "info")
+            // What a killed service leaves there goes with this place.
+            .env("TMPDIR", self.appliance.dir())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
