@@ -1,6 +1,7 @@
 //! The settings of a copy and of an export.
 
 pub(crate) mod alarms;
+pub(crate) mod existing;
 mod sources;
 pub mod steps;
 

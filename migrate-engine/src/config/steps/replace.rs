@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -10,6 +10,7 @@ use tempfile::NamedTempFile;
 use super::access;
 use super::error::StepsError;
 use crate::config::alarms::folder_of;
+use crate::config::existing::open_existing;
 
 /// Far more than any configuration has.
 const LONGEST: u64 = 4 << 20;
@@ -37,15 +38,8 @@ impl Reading {
     /// Reads a file whole; `None` where there is none.
     pub(super) fn of(path: &Path) -> Result<Option<Self>, StepsError> {
         let cannot = |source| StepsError::io("read", path)(source);
-        // A pipe would be waited for otherwise.
-        let opened = File::options()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path);
-        let file = match opened {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(cannot(error)),
+        let Some(file) = open_existing(path).map_err(cannot)? else {
+            return Ok(None);
         };
         let metadata = file.metadata().map_err(cannot)?;
         let path = path.to_owned();

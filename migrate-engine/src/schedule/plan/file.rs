@@ -1,11 +1,10 @@
 //! The file of a plan, as it is found.
 
-use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Plan, PlanError};
+use crate::config::existing::open_existing;
 
 /// Far more than any plan has.
 const LONGEST: u64 = 1 << 20;
@@ -61,15 +60,8 @@ pub(super) async fn look(path: &Path) -> Found {
 }
 
 fn read(path: &Path) -> Found {
-    // A pipe would be waited for otherwise.
-    let opened = File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path);
-    let file = match opened {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+    let Some(file) = open_existing(path)? else {
+        return Ok(None);
     };
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no file"));
