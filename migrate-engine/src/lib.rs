@@ -11,6 +11,8 @@ pub mod block;
 pub mod transfer;
 
 pub mod source;
+pub mod worker;
+
 pub mod target;
 
 pub mod store;

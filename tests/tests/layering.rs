@@ -48,8 +48,8 @@ const VOLUMED: Layers = Layers {
 
 const MIGRATE_ENGINE: Layers = Layers {
     order: &[
-        "model", "config", "process", "block", "transfer", "source", "target", "guest", "store", "pipeline",
-        "schedule", "api", "app", "cli",
+        "model", "config", "process", "block", "transfer", "source", "worker", "target", "guest", "store",
+        "pipeline", "schedule", "api", "app", "cli",
     ],
     strangers: &[("source", "target"), ("target", "source")],
 };

@@ -17,6 +17,7 @@ mod tests;
 mod token;
 mod transfers;
 mod vm;
+mod worker;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ use crate::pipeline::{Board, Desk};
 pub use discover::{Discoverer, DiscoveryRequest, discovered};
 pub use schedules::Schedules;
 pub use token::Token;
+pub use worker::{Workers, workers};
 
 /// The largest request.
 const LARGEST: usize = 1 << 20;

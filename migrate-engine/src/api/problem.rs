@@ -42,6 +42,9 @@ pub(super) enum Code {
     SourceCredentials,
     SourceCertificate,
     SourceUnreachable,
+    WorkerAway,
+    WorkerUnwelcome,
+    CallNotFound,
     SourceFailed,
     UnknownConfig,
     ReplicationInProgress,
@@ -71,6 +74,7 @@ impl Code {
             | Self::JobNotFound
             | Self::ScheduleNotFound
             | Self::VmNotFound
+            | Self::CallNotFound
             | Self::SourceNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
@@ -80,11 +84,14 @@ impl Code {
             | Self::ReplicationInProgress
             | Self::ScheduleBeingStarted
             | Self::WrongState
+            | Self::WorkerUnwelcome
             | Self::NameTaken => StatusCode::CONFLICT,
             Self::VmRefused | Self::SourceCredentials | Self::UnknownConfig | Self::IdempotencyKeyReused => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            Self::SourceCertificate | Self::SourceUnreachable | Self::SourceFailed => StatusCode::BAD_GATEWAY,
+            Self::SourceCertificate | Self::SourceUnreachable | Self::WorkerAway | Self::SourceFailed => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -106,6 +113,9 @@ impl Code {
             Self::SourceCredentials => "source_credentials",
             Self::SourceCertificate => "source_certificate",
             Self::SourceUnreachable => "source_unreachable",
+            Self::WorkerAway => "worker_away",
+            Self::WorkerUnwelcome => "worker_unwelcome",
+            Self::CallNotFound => "call_not_found",
             Self::SourceFailed => "source_failed",
             Self::UnknownConfig => "unknown_config",
             Self::ReplicationInProgress => "replication_in_progress",
@@ -149,6 +159,10 @@ impl From<SourceFailure> for Problem {
             Category::Unreachable => (
                 Code::SourceUnreachable,
                 "check the source's address and that it is up",
+            ),
+            Category::Away => (
+                Code::WorkerAway,
+                "see that `migrate-engine worker` runs beside the source, and reaches this service",
             ),
             Category::Refused => (
                 Code::VmRefused,

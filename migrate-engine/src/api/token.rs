@@ -23,24 +23,28 @@ impl Token {
 
     /// Hashes are compared in constant time.
     fn is_brought_by(&self, headers: &HeaderMap) -> bool {
-        let brought = headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        brought.is_some_and(|(_, token)| blake3::hash(token.trim().as_bytes()) == self.0)
+        brought(headers).is_some_and(|token| blake3::hash(token.as_bytes()) == self.0)
     }
+}
+
+/// The token that a request brings.
+pub(super) fn brought(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
 pub(super) async fn require(State(token): State<Arc<Token>>, request: Request, next: Next) -> Response {
     if token.is_brought_by(request.headers()) {
         return next.run(request).await;
     }
-    let problem = Problem::new(
-        Code::Unauthorized,
-        "the request brings no token, or a wrong one",
-        "send `Authorization: Bearer …` with the token that stands in the service's token file",
-    );
+    unauthorized("send `Authorization: Bearer …` with the token that stands in the service's token file")
+}
+
+/// That a token is missing or wrong, and which is wanted.
+pub(super) fn unauthorized(hint: &'static str) -> Response {
+    let what = "the request brings no token, or a wrong one";
+    let problem = Problem::new(Code::Unauthorized, what, hint);
     let mut response = problem.into_response();
     let challenge = HeaderValue::from_static("Bearer");
     response.headers_mut().insert(WWW_AUTHENTICATE, challenge);

@@ -9,13 +9,17 @@ use parking_lot::RwLock;
 
 use crate::config::{Believe, Sources};
 use crate::model::Secret;
-use crate::pipeline::SourceBook;
-use crate::source::vsphere::{Credentials, Endpoint, Fingerprint, Patience, Quiesce, Trust, VsphereSource};
-use crate::source::{Category, Source, SourceFailure};
+use crate::source::vsphere::{
+    Credentials, Endpoint, FingerprintParseError, Patience, Quiesce, Trust, VsphereSource,
+};
+use crate::source::{Category, Source, SourceBook, SourceFailure};
+use crate::worker::hub::{Hub, RemoteSource};
 
 /// The sources that the service knows.
 pub struct Book {
     sources: RwLock<Sources>,
+    /// Where workers are met, where they are.
+    hub: Option<Hub>,
 }
 
 /// Who a caller is at a source, and whom to believe to be it.
@@ -53,9 +57,10 @@ impl Access {
 impl Book {
     /// A book of these sources.
     #[must_use]
-    pub fn new(sources: Sources) -> Self {
+    pub fn new(sources: Sources, hub: Option<Hub>) -> Self {
         Self {
             sources: RwLock::new(sources),
+            hub,
         }
     }
 
@@ -66,6 +71,20 @@ impl Book {
         sources
             .get(host)
             .map_or(Believe::SystemRoots, |entry| entry.believe.clone())
+    }
+
+    /// The worker that has this token.
+    #[must_use]
+    pub fn worker_with(&self, token: &str) -> Option<String> {
+        let sources = self.sources.read();
+        sources.worker_with(token).map(|worker| worker.name.clone())
+    }
+
+    /// The worker through which a source is reached.
+    #[must_use]
+    pub fn worker_of(&self, host: &str) -> Option<String> {
+        let sources = self.sources.read();
+        sources.worker_of(host).map(|worker| worker.name.clone())
     }
 
     /// Puts other sources in the place of those before; what is connected stays so.
@@ -106,9 +125,35 @@ impl SourceBook for Book {
     }
 
     async fn connect(&self, vcenter_host: &str) -> Result<Arc<dyn Source>, SourceFailure> {
+        if let Some(worker) = self.worker_of(vcenter_host) {
+            let hub = self.hub.clone().ok_or_else(|| {
+                let why = "no worker can reach this service: start it with --worker-listen";
+                SourceFailure::new(Category::Refused, why)
+            })?;
+            return Ok(Arc::new(RemoteSource::new(hub, worker, vcenter_host.to_owned())));
+        }
         let access = self.access(vcenter_host)?;
         Ok(Arc::new(connect(&access).await?))
     }
+
+    async fn present(&self, vcenter_host: &str, patience: Duration) {
+        if let (Some(hub), Some(worker)) = (&self.hub, self.worker_of(vcenter_host)) {
+            hub.present(&worker, patience).await;
+        }
+    }
+}
+
+/// Whom to believe, read.
+///
+/// # Errors
+/// A fingerprint that is none.
+pub(super) fn trust(believe: &Believe) -> Result<Trust, FingerprintParseError> {
+    Ok(match believe {
+        Believe::SystemRoots => Trust::SystemRoots,
+        Believe::CaFile(path) => Trust::CaFile(PathBuf::from(path)),
+        Believe::Anybody => Trust::Skipped,
+        Believe::Fingerprint(text) => Trust::Pinned(text.parse()?),
+    })
 }
 
 /// Logs in.
@@ -121,15 +166,8 @@ pub(super) async fn connect(access: &Access) -> Result<VsphereSource, SourceFail
         .host
         .parse()
         .map_err(|error| SourceFailure::new(Category::Refused, error))?;
-    let trust = match &access.believe {
-        Believe::SystemRoots => Trust::SystemRoots,
-        Believe::CaFile(path) => Trust::CaFile(PathBuf::from(path)),
-        Believe::Anybody => Trust::Skipped,
-        Believe::Fingerprint(text) => {
-            let print: Result<Fingerprint, _> = text.parse();
-            Trust::Pinned(print.map_err(|error| refused(format!("source `{}`: {error}", access.host)))?)
-        }
-    };
+    let trust =
+        trust(&access.believe).map_err(|error| refused(format!("source `{}`: {error}", access.host)))?;
     let credentials = Credentials::new(access.username.clone(), access.password.reveal());
     let patience = Patience {
         answer: access.answer,

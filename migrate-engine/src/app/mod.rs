@@ -1,6 +1,7 @@
 //! The life of one command of `migrate-engine`: signals, progress, report.
 
 mod book;
+mod certificate;
 pub mod client;
 mod discover;
 mod human;
@@ -17,6 +18,8 @@ mod sources;
 pub mod start;
 pub mod steps;
 mod table;
+mod tls;
+mod worker;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -31,12 +34,14 @@ use crate::pipeline::{Board, Copier};
 use crate::source;
 
 pub use book::{Access, Book};
+pub use certificate::CertificateFiles;
 pub use discover::discover;
 pub use listen::Service;
 pub use progress::Show;
 pub use publish::{Form, publish};
-pub use serve::{Serving, serve};
+pub use serve::{Serving, Way, serve};
 pub use sources::{machines_of, sources};
+pub use worker::{Working, work};
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

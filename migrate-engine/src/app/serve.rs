@@ -8,19 +8,23 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
 use axum::Router;
+use axum::serve::Listener;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::book::{self, Access, Book};
+use super::certificate::{Certificate, CertificateFiles};
 use super::parts::Parts;
+use super::tls::TlsListener;
 use super::{Ending, human, scheduled};
 use crate::api::{self, Api, Discoverer, DiscoveryRequest, Replications, Token};
 use crate::config::Sources;
 use crate::model::MachineSpec;
 use crate::pipeline::{Desk, Dispatcher, Replicator};
 use crate::schedule::Rate;
-use crate::source::{Source as _, SourceFailure, Wanted};
+use crate::source::{Category, Source as _, SourceFailure, Wanted};
+use crate::worker::hub::Hub;
 
 /// How long a discovery waits for one answer: callers give up after 15 seconds.
 const ANSWER: Duration = Duration::from_secs(13);
@@ -41,8 +45,20 @@ pub struct Serving {
     pub listen: SocketAddr,
     /// Where discovery is asked for.
     pub discovery_listen: SocketAddr,
+    /// How workers are heard, where they are.
+    pub workers: Option<Way>,
     /// The configurations of the target that callers may name.
     pub known_configs: Vec<i64>,
+}
+
+/// How workers reach the service.
+pub struct Way {
+    /// Where they are heard, over TLS.
+    pub listen: SocketAddr,
+    /// What is shown to them.
+    pub certificate: CertificateFiles,
+    /// How long one may be silent before it counts as gone.
+    pub silence: Duration,
 }
 
 /// Serves until a signal comes, or a part of the service ends by itself, which is a failure.
@@ -53,7 +69,13 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     let sources = Sources::read(&serving.sources)?;
     let plan = scheduled::read(&serving.schedules, serving.rate).await?;
     let token = Arc::new(Token::new(&token(&serving.token)?));
-    let book = Arc::new(Book::new(sources));
+    ensure!(
+        serving.workers.is_some() || !sources.has_workers(),
+        "{} has a [[worker]], and no worker can reach this service: give --worker-listen, such as 0.0.0.0:8443",
+        serving.sources.display()
+    );
+    let hub = serving.workers.as_ref().map(|way| Hub::new(way.silence));
+    let book = Arc::new(Book::new(sources, hub.clone()));
     let stopping = CancellationToken::new();
     let (board, store) = (
         serving.replicator.board.clone(),
@@ -63,11 +85,15 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     let dispatcher = Dispatcher::new(serving.replicator, book.clone(), stopping.clone());
     let dispatcher = Arc::new(dispatcher);
     let desk = Desk::new(Arc::clone(&dispatcher), serving.known_configs);
+    let mut parts = Parts::default();
+    let certificate = match (serving.workers, hub) {
+        (Some(way), Some(hub)) => Some(hear_workers(&mut parts, way, hub, &book).await?),
+        _ => None,
+    };
     let replications = bind("replications", serving.listen).await?;
     let discovery = bind("discovery", serving.discovery_listen).await?;
     let mut signals = Signals::listen()?;
 
-    let mut parts = Parts::default();
     let look_again = plan.asked();
     let schedules = scheduled::begin(&mut parts, plan, &desk, store, limit, &stopping);
     parts.begin("the work on jobs", dispatcher.run());
@@ -83,8 +109,7 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     };
     let answering = answer(replications, api::replications(state), stopping.clone());
     parts.begin_idle("the API of replications", answering);
-    let finder: Arc<dyn Discoverer> = Arc::new(Finder(Arc::clone(&book)));
-    let answering = answer(discovery, api::discovery(finder), stopping.clone());
+    let answering = answer(discovery, api::discovery(finder(&book)), stopping.clone());
     parts.begin_idle("the API of discovery", answering);
     let ended = loop {
         tokio::select! {
@@ -92,6 +117,9 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
                 Heard::Stop => break None,
                 Heard::Reload => {
                     reload(&book, &serving.sources);
+                    if let Some(Err(error)) = certificate.as_ref().map(|shown| shown.read_anew()) {
+                        tracing::error!(error = format!("{error:#}"), "the certificate stays as it was");
+                    }
                     look_again.notify_one();
                 }
             },
@@ -111,21 +139,46 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     })
 }
 
+/// Begins to hear workers. Returns what is shown to them.
+async fn hear_workers(
+    parts: &mut Parts,
+    way: Way,
+    hub: Hub,
+    book: &Arc<Book>,
+) -> anyhow::Result<Arc<Certificate>> {
+    let certificate = Arc::new(Certificate::read_or_make(way.certificate)?);
+    let address = way.listen;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot hear workers on {address}; give another port, or end who has it"))?;
+    let listener = TlsListener::new(listener, Arc::clone(&certificate))?;
+    human::say(&format!("workers: https://{}", listener.local_addr()?));
+    let named = Arc::clone(book);
+    let router = api::workers(api::Workers {
+        hub,
+        named: Arc::new(move |token| named.worker_with(token)),
+    });
+    // To the end of the work on jobs: copies that are to stop are told so, and tell what became durable.
+    let to_the_end = CancellationToken::new();
+    parts.begin_idle("the API of workers", answer(listener, router, to_the_end));
+    Ok(certificate)
+}
+
 /// The signals that the service follows.
-struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
 /// What a signal asks for.
-enum Heard {
+pub(super) enum Heard {
     Stop,
     Reload,
 }
 
 impl Signals {
-    fn listen() -> anyhow::Result<Self> {
+    pub(super) fn listen() -> anyhow::Result<Self> {
         let on = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self {
             terminate: on(SignalKind::terminate())?,
@@ -134,7 +187,7 @@ impl Signals {
         })
     }
 
-    async fn heard(&mut self) -> Heard {
+    pub(super) async fn heard(&mut self) -> Heard {
         tokio::select! {
             _ = self.terminate.recv() => Heard::Stop,
             _ = self.interrupt.recv() => Heard::Stop,
@@ -143,7 +196,7 @@ impl Signals {
     }
 }
 
-fn reload(book: &Book, path: &Path) {
+pub(super) fn reload(book: &Book, path: &Path) {
     match Sources::read(path) {
         Ok(sources) => {
             book.replace(sources);
@@ -155,7 +208,7 @@ fn reload(book: &Book, path: &Path) {
     }
 }
 
-async fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+pub(super) async fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     ensure!(
         address.ip().to_canonical().is_loopback(),
         "cannot serve {what} on {address}: only on the loopback, such as 127.0.0.1:{}, as there is no TLS here; let \
@@ -169,7 +222,11 @@ async fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-async fn answer(listener: TcpListener, router: Router, stopping: CancellationToken) {
+pub(super) async fn answer<L>(listener: L, router: Router, stopping: CancellationToken)
+where
+    L: Listener,
+    L::Addr: std::fmt::Debug,
+{
     let serving =
         axum::serve(listener, router).with_graceful_shutdown(async move { stopping.cancelled().await });
     if let Err(error) = serving.await {
@@ -214,12 +271,25 @@ pub(super) fn token(path: &Path) -> anyhow::Result<String> {
     Ok(token)
 }
 
+/// Who answers discovery.
+pub(super) fn finder(book: &Arc<Book>) -> Arc<dyn Discoverer> {
+    Arc::new(Finder(Arc::clone(book)))
+}
+
 /// Finds machines with what callers bring along; whom to believe is told by the file of sources.
 struct Finder(Arc<Book>);
 
 #[async_trait]
 impl Discoverer for Finder {
     async fn discover(&self, request: &DiscoveryRequest) -> Result<Vec<MachineSpec>, SourceFailure> {
+        if let Some(worker) = self.0.worker_of(&request.vcenter) {
+            let why = format!(
+                "`{}` is reached through worker `{worker}`: ask GET /api/v1/sources/{{host}}/machines, or the worker \
+                 (--discovery-listen)",
+                request.vcenter
+            );
+            return Err(SourceFailure::new(Category::Refused, why));
+        }
         let access = Access {
             host: request.vcenter.clone(),
             username: request.username.clone(),

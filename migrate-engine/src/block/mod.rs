@@ -27,7 +27,7 @@ pub use error::BlockError;
 pub(crate) use error::check_range;
 pub use extent::{Extent, ExtentKind};
 pub use local::{LocalDisk, LocalDiskOptions};
-pub use nbd::{NbdError, NbdExport, NbdOptions, NbdUri};
+pub use nbd::{NbdError, NbdExport, NbdOptions, NbdTunnel, NbdUri};
 
 /// What a disk is known to contain before the first write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,10 +32,10 @@ pub(super) struct Trust {
     /// Believe whoever an authority of this PEM file vouches for.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["fingerprint", "insecure"])]
     ca_file: Option<PathBuf>,
-    /// Believe whoever has the certificate of this SHA-256 or SHA-1 fingerprint.
+    /// Believe whoever has the certificate of this SHA-256 fingerprint.
     #[arg(long, value_name = "AB:CD:…", conflicts_with = "insecure")]
     fingerprint: Option<String>,
-    /// Believe anybody. Whoever is between here and the vCenter then reads the password.
+    /// Believe anybody. Whoever is in between then reads what lets us in.
     #[arg(long)]
     insecure: bool,
 }

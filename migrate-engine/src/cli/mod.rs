@@ -16,6 +16,7 @@ mod start;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 use clap::{Parser, Subcommand};
 
@@ -36,6 +37,7 @@ enum Command {
     Export(Box<export::Arguments>),
     Discover(Box<discover::Arguments>),
     Serve(Box<serve::Arguments>),
+    Worker(Box<worker::Arguments>),
     Sources(sources::Arguments),
     Start(Box<start::Arguments>),
     Jobs(jobs::JobsArguments),
@@ -61,6 +63,7 @@ impl Cli {
             Command::Export(arguments) => arguments.run().await,
             Command::Discover(arguments) => arguments.run().await,
             Command::Serve(arguments) => arguments.run().await,
+            Command::Worker(arguments) => arguments.run().await,
             Command::Sources(arguments) => arguments.run().await,
             Command::Start(arguments) => arguments.run().await,
             Command::Jobs(arguments) => arguments.run().await,

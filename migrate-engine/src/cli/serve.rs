@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::daemon::Daemon;
 use super::server::Server;
-use crate::app::{self, Ending, Serving};
+use crate::app::{self, CertificateFiles, Ending, Serving, Way};
 use crate::config::{Afterwards, ReplicationSettings, Tracking, Verification};
 use crate::model::{DigestKind, Route, Size};
 use crate::pipeline::{Board, Replicator, clean_up_after};
@@ -32,6 +32,29 @@ pub(super) struct Arguments {
     /// Where discovery is asked for, on the loopback.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9081")]
     discovery_listen: SocketAddr,
+    /// Where workers beside sources are heard, over TLS, such as 0.0.0.0:8443; without it, nowhere.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    worker_listen: Option<SocketAddr>,
+    /// The certificate that is shown to workers, in PEM; read anew on SIGHUP. Where neither it nor its key is there, one is made.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/var/lib/migrate-engine/worker-cert.pem"
+    )]
+    worker_certificate: PathBuf,
+    /// The private key of that certificate.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/var/lib/migrate-engine/worker-key.pem"
+    )]
+    worker_key: PathBuf,
+    /// How long a worker may be silent before it counts as gone.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+    worker_silence: u64,
+    /// How long a worker that is away is waited for between two attempts at a job.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1200)]
+    worker_patience: u64,
     /// The file that tells how sources are reached; read anew on SIGHUP.
     #[arg(long, value_name = "PATH", default_value = "/etc/migrate-engine/sources.toml")]
     sources: PathBuf,
@@ -127,6 +150,14 @@ impl Arguments {
             token: self.token_file,
             listen: self.listen,
             discovery_listen: self.discovery_listen,
+            workers: self.worker_listen.map(|listen| Way {
+                listen,
+                certificate: CertificateFiles {
+                    certificate: self.worker_certificate,
+                    key: self.worker_key,
+                },
+                silence: Duration::from_secs(self.worker_silence),
+            }),
             known_configs: self.ossea_config_ids,
         })
         .await
@@ -160,6 +191,7 @@ impl Arguments {
             at_once_per_host: usize::from(self.at_once_per_host),
             attempts: self.attempts,
             retry_pause: Duration::from_secs(self.retry_pause),
+            worker_patience: Duration::from_secs(self.worker_patience),
         }
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod alarms;
 pub(crate) mod existing;
 mod sources;
 pub mod steps;
+mod workers;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::model::{DigestKind, Route, Size};
 
 pub use alarms::Pace;
 pub use sources::{Believe, SourceEntry, Sources, SourcesError};
+pub use workers::WorkerEntry;
 
 /// How the bytes are sent where they do not go to the device itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,6 +217,8 @@ pub struct ReplicationSettings {
     pub at_once_per_host: usize,
     /// How often a job is attempted by one process before it counts as failed.
     pub attempts: u32,
+    /// How long a worker that is away is waited for between two attempts.
+    pub worker_patience: Duration,
     /// How long is waited before the second attempt; before later ones four times as long each.
     pub retry_pause: Duration,
 }

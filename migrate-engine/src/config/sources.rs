@@ -8,17 +8,22 @@
 //! password_file = "/etc/migrate-engine/vcenter.password"
 //! fingerprint = "AB:CD:…"              # or ca_file = "…"; without either, the system's authorities
 //! ```
+//!
+//! Those that are reached through a worker stand in `[[worker]]` ([`WorkerEntry`]) instead.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::workers::{self, WorkerEntry};
 use crate::model::Secret;
 
 /// How sources are reached.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     entries: Vec<SourceEntry>,
+    workers: Vec<WorkerEntry>,
 }
 
 /// A source.
@@ -87,6 +92,8 @@ pub enum SourcesError {
 struct File {
     #[serde(default)]
     vsphere: Vec<Entry>,
+    #[serde(default)]
+    worker: Vec<workers::Entry>,
 }
 
 #[derive(Deserialize)]
@@ -121,10 +128,56 @@ impl Sources {
             }
             entries.push(entry.whole(path)?);
         }
-        Ok(Self { entries })
+        let mut workers = Vec::new();
+        for entry in file.worker {
+            let entry = entry.whole(path, &workers)?;
+            workers.push(entry);
+        }
+        let sources = Self { entries, workers };
+        sources.are_told_once(path)?;
+        Ok(sources)
     }
 
-    /// The source of this name. Names of hosts have no case.
+    /// Each source is reached in one way.
+    fn are_told_once(&self, path: &Path) -> Result<(), SourcesError> {
+        let mut seen = HashSet::new();
+        match self
+            .hosts()
+            .into_iter()
+            .find(|host| !seen.insert(host.to_ascii_lowercase()))
+        {
+            None => Ok(()),
+            Some(host) => Err(SourcesError::Entry {
+                path: path.to_owned(),
+                host: host.to_owned(),
+                problem: "is there twice: keep one of the ways to it".to_owned(),
+            }),
+        }
+    }
+
+    /// The worker through which a source is reached. Names of hosts have no case.
+    #[must_use]
+    pub fn worker_of(&self, host: &str) -> Option<&WorkerEntry> {
+        let is_it = |name: &String| name.eq_ignore_ascii_case(host.trim());
+        self.workers
+            .iter()
+            .find(|worker| worker.sources.iter().any(is_it))
+    }
+
+    /// The worker that has this token: compared by hashes, in constant time.
+    #[must_use]
+    pub fn worker_with(&self, token: &str) -> Option<&WorkerEntry> {
+        let token = blake3::hash(token.as_bytes());
+        self.workers.iter().find(|worker| worker.token == token)
+    }
+
+    /// Whether there are workers.
+    #[must_use]
+    pub fn has_workers(&self) -> bool {
+        !self.workers.is_empty()
+    }
+
+    /// The source of this name, where it is reached from here. Names of hosts have no case.
     #[must_use]
     pub fn get(&self, host: &str) -> Option<&SourceEntry> {
         self.entries
@@ -135,7 +188,9 @@ impl Sources {
     /// The names that there are.
     #[must_use]
     pub fn hosts(&self) -> Vec<&str> {
-        self.entries.iter().map(|entry| entry.host.as_str()).collect()
+        let behind = self.workers.iter().flat_map(|worker| &worker.sources);
+        let here = self.entries.iter().map(|entry| &entry.host);
+        here.chain(behind).map(String::as_str).collect()
     }
 }
 
@@ -178,16 +233,16 @@ fn wrong(path: &Path, entry: &Entry, problem: impl Into<String>) -> SourcesError
     }
 }
 
-fn reading(path: &Path) -> impl FnOnce(std::io::Error) -> SourcesError {
+pub(super) fn reading(path: &Path) -> impl FnOnce(std::io::Error) -> SourcesError {
     let path = path.to_owned();
     move |source| SourcesError::Read { path, source }
 }
 
-fn warn_if_open(path: &Path) {
+pub(super) fn warn_if_open(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = path.metadata().map(|found| found.permissions().mode());
     if mode.is_ok_and(|mode| mode & 0o077 != 0) {
-        tracing::warn!(file = %path.display(), "others can read this password: chmod 600");
+        tracing::warn!(file = %path.display(), "others can read this secret: chmod 600");
     }
 }
 
@@ -199,6 +254,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("pw"), "hunter2\n").unwrap();
         std::fs::write(dir.path().join("empty"), "\n").unwrap();
+        std::fs::write(dir.path().join("token"), "0123456789abcdef\n").unwrap();
         let path = dir.path().join("sources.toml");
         std::fs::write(&path, text).unwrap();
         Sources::read(&path)
@@ -217,6 +273,38 @@ mod tests {
         assert!(!format!("{sources:?}").contains("hunter2"));
         assert!(sources.get("other").is_none());
         assert_eq!(sources.hosts(), ["vc"]);
+    }
+
+    const BEHIND: &str = "[[worker]]\nname = \"a\"\ntoken_file = \"token\"\nsources = [\"far\"]\n";
+
+    #[test]
+    fn a_source_behind_a_worker_is_found_with_the_worker_and_that_by_its_token() {
+        let sources = read(&format!("{ONE}{BEHIND}")).unwrap();
+        assert_eq!(sources.hosts(), ["vc", "far"]);
+        assert_eq!(sources.worker_of("FAR").unwrap().name, "a");
+        assert!(sources.worker_of("vc").is_none() && sources.get("far").is_none());
+        assert_eq!(sources.worker_with("0123456789abcdef").unwrap().name, "a");
+        assert!(sources.worker_with("0123456789abcdeg").is_none());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_worker_is_said() {
+        let short = BEHIND.replace("\"token\"", "\"empty\"");
+        let both = format!("{ONE}{}", BEHIND.replace("far", "VC"));
+        let twice = format!("{BEHIND}{}", BEHIND.replace("far", "near"));
+        let same = format!(
+            "{BEHIND}{}",
+            BEHIND.replace("far", "near").replace("\"a\"", "\"b\"")
+        );
+        for (text, expected) in [
+            (short, "shorter than"),
+            (both, "keep one of the ways"),
+            (twice, "there twice"),
+            (same, "each needs its own"),
+        ] {
+            let error = read(&text).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -101,6 +101,17 @@ impl Board {
         moving.map(Entry::now).or_else(ended)
     }
 
+    /// How many copies are under way.
+    #[must_use]
+    pub fn copies(&self) -> u64 {
+        let state = self.state.lock();
+        let copies = state
+            .under_way
+            .iter()
+            .filter(|entry| entry.what.doing == Doing::Copying);
+        copies.count() as u64
+    }
+
     /// What has been since the process started.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use volume_client::types::VolumeId;
 
@@ -15,7 +16,7 @@ use crate::transfer::{Binding, Durable, Journal, JournalError};
 
 /// A journal, and what it said when it was opened.
 pub(super) struct Memory {
-    pub(super) journal: Journal,
+    pub(super) journal: Arc<Journal>,
     pub(super) durable: Durable,
 }
 
@@ -91,7 +92,10 @@ pub(super) fn take_up(
                     "going on where a copy was interrupted: {there} of data are there"
                 ));
             }
-            Ok(Some(Memory { journal, durable }))
+            Ok(Some(Memory {
+                journal: Arc::new(journal),
+                durable,
+            }))
         }
         Err(error @ JournalError::InUse { .. }) => Err(error),
         Err(error) => {

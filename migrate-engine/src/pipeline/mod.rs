@@ -22,4 +22,4 @@ pub use error::PipelineError;
 pub use leftovers::clean_up_after;
 pub use machine::{Copier, Doing, Watch};
 pub use publisher::{Audience, Published, Publisher};
-pub use replication::{Desk, Dispatcher, Refusal, ReplicationError, Replicator, Request, SourceBook};
+pub use replication::{Desk, Dispatcher, Refusal, ReplicationError, Replicator, Request};

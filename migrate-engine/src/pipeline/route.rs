@@ -199,7 +199,9 @@ impl Job<'_> {
             let copy = Copy::new(&*reader, &*writer, &options);
             let copied = match &memory {
                 None => copy.run(progress, cancel),
-                Some(Memory { journal, durable }) => copy.remembered(journal, durable).run(progress, cancel),
+                Some(Memory { journal, durable }) => {
+                    copy.remembered(&**journal, durable).run(progress, cancel)
+                }
             };
             copied.map(|report| (report, memory))
         };

@@ -14,6 +14,8 @@
 
 mod archive;
 mod blocking;
+mod book;
+mod courier;
 mod error;
 mod file;
 mod files;
@@ -42,6 +44,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 pub use archive::ArchiveError;
+pub use book::SourceBook;
+pub use courier::{Courier, Delivered, Errand, What};
 pub use error::SourceError;
 pub use files::{FileSource, FileSourceError};
 pub use format::{Format, FormatParseError};

@@ -10,7 +10,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
+use super::courier::Courier;
 use crate::block::BlockRead;
 use crate::model::MachineSpec;
 
@@ -70,6 +72,12 @@ pub trait Frozen: Send + Sync {
         allocated: Option<Arc<[Range<u64>]>>,
     ) -> Result<Arc<dyn BlockRead>, SourceFailure>;
 
+    /// Who copies the disks from where they are, for those that are not to be read here: [`reader`](Self::reader) is not
+    /// called then.
+    fn courier(&self) -> Option<&dyn Courier> {
+        None
+    }
+
     /// To be called after the last read, before what was read is believed: whether it stayed frozen all the time.
     ///
     /// # Errors
@@ -84,7 +92,7 @@ pub trait Frozen: Send + Sync {
 }
 
 /// Which machines are asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     /// The name, path or id of a machine; all where absent.
     pub machine: Option<String>,
@@ -93,7 +101,7 @@ pub struct Wanted {
 }
 
 /// One pass of a replication.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cycle {
     /// Names it: unique among those of its owner.
     pub name: String,
@@ -102,7 +110,7 @@ pub struct Cycle {
 }
 
 /// A disk as it was frozen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrozenDisk {
     /// As [`DiskSpec::id`](crate::model::DiskSpec::id).
     pub id: String,
@@ -117,7 +125,7 @@ pub struct FrozenDisk {
 }
 
 /// Where an earlier cycle ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// [`FrozenDisk::mark`] of then.
     pub mark: String,
@@ -140,7 +148,8 @@ pub enum Changes {
 }
 
 /// What the caller can do about a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Category {
     /// No machine is meant by what was asked for.
     NotFound,
@@ -152,6 +161,8 @@ pub enum Category {
     Trust,
     /// The source cannot be reached, or does not answer.
     Unreachable,
+    /// The worker beside the source is not there, or was lost under the work.
+    Away,
     /// The machine is not fit for it, and will not be by waiting.
     Refused,
     /// Something else: it may pass.
@@ -187,7 +198,10 @@ impl SourceFailure {
     /// Whether trying again, as things are, must end the same.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        !matches!(self.category, Category::Unreachable | Category::Other)
+        !matches!(
+            self.category,
+            Category::Unreachable | Category::Away | Category::Other
+        )
     }
 }
 

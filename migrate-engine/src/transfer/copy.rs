@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::crew::{self, Supply, buffers_of};
 use super::digest::{BLOCK_SIZE, BlockHasher, DiskDigest, Hashes};
 use super::error::TransferError;
-use super::journal::{Durable, Journal};
+use super::journal::{Durable, Recorder};
 use super::ledger::{Checkpoints, Ledger};
 use super::plan::{Extents, Plan, ZeroRanges};
 use super::progress::{Phase, Progress};
@@ -79,7 +79,7 @@ pub struct Copy<'a> {
     target: &'a dyn BlockWrite,
     options: &'a CopyOptions,
     about: About<'a>,
-    memory: Option<(&'a Journal, &'a Durable)>,
+    memory: Option<(&'a dyn Recorder, &'a Durable)>,
 }
 
 #[derive(Clone, Copy)]
@@ -139,7 +139,7 @@ impl<'a> Copy<'a> {
     /// Of what was there before, the journal's digest is believed. Give the target [`InitialContent::Unknown`] unless nothing
     /// but copies with this journal has written to it.
     #[must_use]
-    pub fn remembered(mut self, journal: &'a Journal, durable: &'a Durable) -> Self {
+    pub fn remembered(mut self, journal: &'a dyn Recorder, durable: &'a Durable) -> Self {
         self.memory = Some((journal, durable));
         self
     }

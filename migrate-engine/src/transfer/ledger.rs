@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::error::TransferError;
-use super::journal::{Entry, Journal};
+use super::journal::{Covered, Entry, Recorder};
 use crate::block::WriteWorker;
 
 /// How often a worker flushes what it wrote and tells the journal.
@@ -27,7 +27,7 @@ impl Default for Checkpoints {
 
 /// What is done and not known to be durable. Without a journal nothing is kept.
 pub(super) struct Ledger<'a> {
-    journal: Option<&'a Journal>,
+    journal: Option<&'a dyn Recorder>,
     checkpoints: Checkpoints,
     entries: Vec<Entry>,
     bytes: u64,
@@ -35,7 +35,7 @@ pub(super) struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
-    pub(super) fn new(journal: Option<&'a Journal>, checkpoints: Checkpoints) -> Self {
+    pub(super) fn new(journal: Option<&'a dyn Recorder>, checkpoints: Checkpoints) -> Self {
         Self {
             journal,
             checkpoints,
@@ -70,8 +70,8 @@ impl<'a> Ledger<'a> {
     /// Flushes, and tells the journal what that has covered.
     pub(super) fn checkpoint(&mut self, writer: &mut dyn WriteWorker) -> Result<(), TransferError> {
         writer.flush().map_err(|source| TransferError::Flush { source })?;
-        if let Some(journal) = self.journal {
-            journal.record(&self.entries);
+        if let Some(journal) = self.journal.filter(|_| !self.entries.is_empty()) {
+            journal.record(&Covered(&self.entries));
         }
         self.entries.clear();
         (self.bytes, self.since) = (0, Instant::now());

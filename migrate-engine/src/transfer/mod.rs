@@ -26,7 +26,7 @@ pub(crate) use digest::Hashes;
 pub(crate) use digest::root_of;
 pub use digest::{BLOCK_SIZE, BlockDigest, DiskDigest, ParseDigestError, RootDigest};
 pub use error::TransferError;
-pub use journal::{Binding, Durable, Journal, JournalError};
+pub use journal::{Binding, Covered, Durable, Journal, JournalError, NonsenseError, Recorder};
 pub use ledger::Checkpoints;
 pub use progress::{Phase, Progress, Snapshot};
 pub use rate::RateLimit;

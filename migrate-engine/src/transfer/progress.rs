@@ -193,6 +193,23 @@ impl Progress {
         };
     }
 
+    /// Shows what a transfer elsewhere has told; its rate is measured here.
+    pub fn mirror(&self, seen: &Snapshot) {
+        if self.phase() == Phase::Waiting {
+            self.begin(seen.phase, seen.total_bytes);
+        }
+        self.total.store(seen.total_bytes, Relaxed);
+        self.mapped.store(seen.total_bytes, Relaxed);
+        self.data_found.store(seen.data_bytes, Relaxed);
+        self.data_done.store(seen.data_done, Relaxed);
+        self.written.store(seen.bytes_written, Relaxed);
+        self.skipped.store(seen.zero_skipped, Relaxed);
+        self.resumed.store(seen.data_resumed, Relaxed);
+        self.found_zero.store(seen.zero_found, Relaxed);
+        self.zeroed.store(seen.bytes_zeroed, Relaxed);
+        self.enter(seen.phase);
+    }
+
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Relaxed);
     }
@@ -262,6 +279,34 @@ mod tests {
             (8.0..10.0).contains(&eta.as_secs_f64()),
             "90 MiB at 10 MiB/s, not 990: {eta:?}"
         );
+    }
+
+    #[test]
+    fn a_mirror_shows_what_it_was_told() {
+        let (told, progress) = (Progress::new(), Progress::new());
+        told.begin(Phase::Copying, 100);
+        told.mapped(70, 30);
+        told.moved(20, 15, 5);
+        told.zeroed(30);
+        let seen = Snapshot {
+            rate: None,
+            ..told.snapshot()
+        };
+        progress.mirror(&seen);
+        let shown = progress.snapshot();
+        assert_eq!(
+            Snapshot {
+                rate: None,
+                eta: None,
+                ..shown
+            },
+            Snapshot {
+                rate: None,
+                eta: None,
+                ..seen
+            }
+        );
+        assert_eq!(progress.totals(), told.totals());
     }
 
     #[tokio::test]

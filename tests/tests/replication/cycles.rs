@@ -130,11 +130,23 @@ async fn a_source_that_is_distrusted_is_read_whole_and_compared() {
     site.assert_nothing_left().await;
 }
 
+const TWENTY: [&str; 4] = ["-vms", "20", "-disk-size", "16777216"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_machines_are_replicated_three_at_once_and_updated() {
-    let Some(site) = Site::started(&["-vms", "20", "-disk-size", "16777216"], &[]).await else {
-        return;
-    };
+    if let Some(site) = Site::started(&TWENTY, &[]).await {
+        twenty_machines(&site).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_machines_are_replicated_through_a_worker_three_at_once_and_updated() {
+    if let Some(site) = Site::with_worker(&TWENTY, &[]).await {
+        twenty_machines(&site).await;
+    }
+}
+
+async fn twenty_machines(site: &Site) {
     let machines: Vec<Value> = site.machines().await.into_iter().take(20).collect();
     assert_eq!(machines.len(), 20);
     for round in 0..2 {

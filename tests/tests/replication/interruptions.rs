@@ -20,7 +20,7 @@ pub(crate) async fn full_machine(site: &Site) -> Value {
 }
 
 /// A round of a storm: the guest writes 3 MiB, and a job begins. Returns it with a moment of its life.
-async fn stirred(site: &Site, vm: &Value, round: u64, chance: &mut Chance) -> (String, Duration) {
+pub(crate) async fn stirred(site: &Site, vm: &Value, round: u64, chance: &mut Chance) -> (String, Duration) {
     let id = vm["id"].as_str().unwrap();
     site.vcenter
         .write(id, (round % 12) * 4 * MIB + 512, &bytes(1000 + round, 3 * MIB));
@@ -30,7 +30,7 @@ async fn stirred(site: &Site, vm: &Value, round: u64, chance: &mut Chance) -> (S
 }
 
 /// That a job whose life was disturbed is as good as any.
-async fn assert_unharmed(site: &Site, vm: &Value, job: &str, moment: Duration) -> Value {
+pub(crate) async fn assert_unharmed(site: &Site, vm: &Value, job: &str, moment: Duration) -> Value {
     let ended = site.ended(job).await;
     assert_eq!(
         ended["status"],
@@ -43,7 +43,7 @@ async fn assert_unharmed(site: &Site, vm: &Value, job: &str, moment: Duration) -
     ended
 }
 
-async fn moving(site: &Site, job: &str) {
+pub(crate) async fn moving(site: &Site, job: &str) {
     wait_until(&format!("bytes of {job} to move"), PATIENCE, async || {
         let (_, job) = site.ask(Method::GET, &format!("/replications/{job}"), None).await;
         assert!(
@@ -133,14 +133,14 @@ async fn a_service_that_is_stopped_or_killed_goes_on_where_it_was() {
 }
 
 /// How many jobs of a storm have to be met by it. A job may be over before its moment comes.
-const ENOUGH: u32 = 5;
+pub(crate) const ENOUGH: u32 = 5;
 
 /// Ten rounds, and more where too few jobs were met.
-fn goes_on(round: u64, met: u32) -> bool {
+pub(crate) fn goes_on(round: u64, met: u32) -> bool {
     round < 10 || (met < ENOUGH && round < 40)
 }
 
-const STORM: [&str; 4] = ["--rate", "8MiB", "--attempts", "20"];
+pub(crate) const STORM: [&str; 4] = ["--rate", "8MiB", "--attempts", "20"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_killed_at_ten_moments_ends_with_equal_disks_and_nothing_left() {

@@ -9,3 +9,4 @@ mod interruptions;
 mod operator;
 mod schedules;
 mod support;
+mod worker;

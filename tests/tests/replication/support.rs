@@ -21,6 +21,9 @@ pub(crate) struct Site {
     pub(crate) appliance: Appliance,
     pub(crate) vcenter: Vcenter,
     service: Option<Child>,
+    /// The process beside the source, and the port where the service hears it; where there is one.
+    worker: Option<Child>,
+    worker_port: Option<u16>,
     arguments: Vec<String>,
     pub(crate) api: String,
     pub(crate) discovery: String,
@@ -29,12 +32,29 @@ pub(crate) struct Site {
 impl Site {
     /// All of it, with options of the simulator and arguments of the service. `None`, loudly, where this is not root.
     pub(crate) async fn started(simulator: &[&str], arguments: &[&str]) -> Option<Self> {
+        Self::begun(simulator, arguments, None).await
+    }
+
+    /// The same with a worker beside the vCenter, which alone can reach it.
+    pub(crate) async fn with_worker(simulator: &[&str], arguments: &[&str]) -> Option<Self> {
+        // Kept by nobody until the service takes it: it must be the same after a restart.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let mut site = Self::begun(simulator, arguments, Some(port)).await?;
+        site.start_worker().await;
+        Some(site)
+    }
+
+    async fn begun(simulator: &[&str], arguments: &[&str], worker_port: Option<u16>) -> Option<Self> {
         let appliance = Appliance::started().await?;
         let vcenter = Vcenter::start(simulator);
         let mut site = Self {
             appliance,
             vcenter,
             service: None,
+            worker: None,
+            worker_port,
             arguments: arguments.iter().map(ToString::to_string).collect(),
             api: String::new(),
             discovery: String::new(),
@@ -54,7 +74,70 @@ impl Site {
             file.display(),
             self.vcenter.fingerprint
         );
-        fs::write(self.file("sources.toml"), text).unwrap();
+        if self.worker_port.is_none() {
+            return fs::write(self.file("sources.toml"), text).unwrap();
+        }
+        fs::write(self.file("worker-sources.toml"), text).unwrap();
+        fs::write(self.file("worker.token"), "a token for the tests' worker\n").unwrap();
+        let behind = format!(
+            "[[worker]]\nname = \"beside\"\ntoken_file = \"worker.token\"\nsources = [\"{}\"]\n",
+            self.vcenter.host
+        );
+        fs::write(self.file("sources.toml"), behind).unwrap();
+    }
+
+    /// Starts the worker, and waits until the service has heard it.
+    pub(crate) async fn start_worker(&mut self) {
+        let before = self.worker_said().len();
+        self.worker = Some(self.worker_command().spawn().unwrap());
+        let discovery = wait_until("the worker", PATIENCE, async || {
+            let said = self.worker_said().split_off(before);
+            said.contains("connected to the service").then_some(())?;
+            let rest = said.split_once("discovery: ")?.1;
+            rest.split_once('\n').map(|(line, _)| line.to_owned())
+        })
+        .await;
+        self.discovery = discovery;
+    }
+
+    pub(crate) fn worker_command(&self) -> Command {
+        let said = self.said();
+        let print = said.rsplit_once("workers are to believe: ").unwrap().1;
+        let print = print.split_once('\n').unwrap().0;
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.file("worker.log"))
+            .unwrap();
+        let path = |name: &str| self.file(name).display().to_string();
+        let mut command = Command::new(binary("migrate-engine"));
+        command
+            .arg("worker")
+            .args([
+                "--service",
+                &format!("https://127.0.0.1:{}", self.worker_port.unwrap()),
+            ])
+            .args(["--fingerprint", print, "--token-file", &path("worker.token")])
+            .args(["--sources", &path("worker-sources.toml")])
+            .args(["--discovery-listen", "127.0.0.1:0"])
+            .env("MIGRATE_ENGINE_LOG", "info")
+            .env("TMPDIR", self.appliance.dir())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        command
+    }
+
+    /// What the worker said so far.
+    pub(crate) fn worker_said(&self) -> String {
+        fs::read_to_string(self.file("worker.log")).unwrap_or_default()
+    }
+
+    /// Ends the worker by a signal.
+    pub(crate) fn end_worker(&mut self, signal: Signal) {
+        let mut child = self.worker.take().unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        child.wait().unwrap();
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -76,7 +159,7 @@ impl Site {
             .unwrap();
         let before = self.said().len();
         self.service = Some(self.command(log).spawn().unwrap());
-        let (api, discovery) = wait_until("the service", PATIENCE, async || {
+        let (api, found) = wait_until("the service", PATIENCE, async || {
             let said = self.said().split_off(before);
             let after = |word: &str| {
                 let rest = said.split_once(word)?.1;
@@ -85,7 +168,10 @@ impl Site {
             Some((after("replications: ")?, after("discovery: ")?))
         })
         .await;
-        (self.api, self.discovery) = (api, discovery);
+        self.api = api;
+        if self.worker.is_none() {
+            self.discovery = found;
+        }
     }
 
     fn command(&self, log: fs::File) -> Command {
@@ -107,6 +193,7 @@ impl Site {
                 "--retry-pause",
                 "1",
             ])
+            .args(self.worker_arguments())
             .args(&self.arguments)
             .env_remove("VOLUMED_SOCKET")
             .env_remove("VOLUMED_URL")
@@ -117,6 +204,26 @@ impl Site {
             .stdout(Stdio::null())
             .stderr(log);
         command
+    }
+
+    fn worker_arguments(&self) -> Vec<String> {
+        let Some(port) = self.worker_port else {
+            return Vec::new();
+        };
+        let file = |name: &str| self.file(name).display().to_string();
+        let listen = format!("127.0.0.1:{port}");
+        let (certificate, key) = (file("worker-cert.pem"), file("worker-key.pem"));
+        let arguments = [
+            "--worker-listen",
+            &listen,
+            "--worker-certificate",
+            &certificate,
+            "--worker-key",
+            &key,
+            "--worker-silence",
+            "3",
+        ];
+        arguments.map(str::to_owned).to_vec()
     }
 
     /// What a second service on the same database says; it must fail.
@@ -309,9 +416,9 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        if let Some(mut service) = self.service.take() {
-            let _ = service.kill();
-            let _ = service.wait();
+        for mut process in [self.service.take(), self.worker.take()].into_iter().flatten() {
+            let _ = process.kill();
+            let _ = process.wait();
         }
         // Servers outlive who started them, and would outlive a test that fails.
         self.kill_exporters();

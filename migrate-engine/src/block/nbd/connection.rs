@@ -69,13 +69,17 @@ impl Connection {
     ) -> Result<Self, NbdError> {
         let mut socket = Socket::connect(&uri.endpoint, options.connect_timeout)?;
         socket.set_cancel(cancel.clone(), Duration::ZERO);
+        if let Some(tunnel) = &options.tunnel {
+            tunnel.enter(&mut socket, &uri.endpoint, options.connect_timeout)?;
+        }
+        let encrypts = uri.tls.as_ref().filter(|_| options.tunnel.is_none());
         handshake::greet(
             &mut socket,
             &uri.export,
-            uri.tls.is_some(),
+            encrypts.is_some(),
             options.connect_timeout,
         )?;
-        if let Some(tls) = &uri.tls {
+        if let Some(tls) = encrypts {
             super::tls::begin(&mut socket, tls, &uri.endpoint, options.connect_timeout)?;
         }
         let terms = handshake::negotiate(&mut socket, &uri.export, status, options.connect_timeout)?;

@@ -87,6 +87,14 @@ pub enum NbdError {
         #[source]
         source: io::Error,
     },
+    /// The service does not lead us to the server.
+    #[error("{endpoint} opens no tunnel to the export: it answers {status}")]
+    Tunnel {
+        /// The service.
+        endpoint: String,
+        /// The status of its answer.
+        status: u16,
+    },
     /// Certificates or keys of ours cannot be used.
     #[error("cannot use {} for TLS: {why}", path.display())]
     Certificates {

@@ -13,6 +13,7 @@ mod read;
 mod reply;
 mod socket;
 mod tls;
+mod tunnel;
 mod uri;
 mod warm;
 mod wire;
@@ -31,6 +32,7 @@ use super::{
 use connection::Connection;
 pub use error::NbdError;
 use handshake::{StatusOf, Terms};
+pub use tunnel::{NbdTunnel, PROTOCOL};
 pub use uri::{DEFAULT_PORT, NbdEndpoint, NbdTls, NbdUri, NbdUriError};
 
 /// How long a writer may still wait for acknowledgements after its cancel flag was raised.
@@ -58,6 +60,8 @@ pub struct NbdOptions {
     pub flush_timeout: Duration,
     /// What the export holds before the first write.
     pub initial_content: InitialContent,
+    /// The tunnel that leads to the server, where the address does not; such a connection is encrypted already.
+    pub tunnel: Option<NbdTunnel>,
 }
 
 /// A connected export. One connection is kept for the next worker, so that a server that serves a single client,
@@ -87,6 +91,7 @@ impl Default for NbdOptions {
             read_retries: 2,
             flush_timeout: Duration::from_secs(600),
             initial_content: InitialContent::Unknown,
+            tunnel: None,
         }
     }
 }

@@ -8,7 +8,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -18,27 +17,16 @@ use tokio_util::sync::CancellationToken;
 use super::{ReplicationError, Replicator};
 use crate::block::Cancel;
 use crate::model::{MachineSpec, Step};
-use crate::source::{Source, SourceFailure};
+use crate::source::{Source, SourceBook};
 use crate::store::{JobEnd, JobRow, Store, Turn};
 use crate::target::stopped;
 
 /// How often the records are looked at without being woken.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long a worker is waited for that is to clean up at its source.
+const CLEANING: Duration = Duration::from_secs(60);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-
-/// Knows how sources are reached: their credentials, and whom to believe to be them.
-#[async_trait]
-pub trait SourceBook: Send + Sync {
-    /// The names of those that are known, in the order in which they were written down. No secrets.
-    fn hosts(&self) -> Vec<String>;
-
-    /// Connects to a source.
-    ///
-    /// # Errors
-    /// That it is not known, or cannot be reached.
-    async fn connect(&self, vcenter_host: &str) -> Result<Arc<dyn Source>, SourceFailure>;
-}
 
 /// Begins jobs when it is their turn.
 pub struct Dispatcher {
@@ -195,15 +183,23 @@ impl Dispatcher {
                     false => Ok(()),
                 };
             }
-            failures += 1;
+            failures += u32::from(!error.is_progress());
             tracing::warn!(job = job.id, failures, error = error.chain(), "an attempt failed");
             if error.is_final() || failures >= self.replicator.settings.attempts {
                 return self.abandon(job, &turn, &end_of(&error), Some(&error)).await;
             }
             self.store().note_failure(&turn, &error.chain())?;
-            let pause = self.replicator.settings.retry_pause * 4u32.pow((failures - 1).min(6));
+            let pause = self.replicator.settings.retry_pause * 4u32.pow(failures.saturating_sub(1).min(6));
+            let pausing = async {
+                tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+                if error.is_away() {
+                    let patience = self.replicator.settings.worker_patience;
+                    self.book.present(&self.host_of(job)?.0, patience).await;
+                }
+                Ok::<_, ReplicationError>(())
+            };
             tokio::select! {
-                () = tokio::time::sleep(pause.min(LONGEST_PAUSE)) => {}
+                paused = pausing => paused?,
                 () = stopped(cancel) => {}
             }
         }
@@ -250,6 +246,7 @@ impl Dispatcher {
             if why.is_some_and(ReplicationError::is_refused_login) {
                 return self.was_never_frozen(job);
             }
+            self.book.present(&self.host_of(job)?.0, CLEANING).await;
             let source = self.source_of(job).await?;
             self.replicator.clean_up_source(job, &*source).await
         };

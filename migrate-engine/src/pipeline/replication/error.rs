@@ -8,12 +8,25 @@ use crate::source::{Category, SourceFailure};
 use crate::store::StoreError;
 use crate::target::{ExportFailure, TargetError};
 
+/// What to do about a worker that is away.
+const WORKER: &str =
+    "see that `migrate-engine worker` runs beside the source and reaches this service, then retry";
+
 /// Why an attempt did not get to its end. What was taken for it was given back, as far as that could be done.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicationError {
     /// The source did not do its part.
     #[error(transparent)]
     Source(#[from] SourceFailure),
+    /// The worker beside the source was lost under a copy that had moved something.
+    #[error("the worker was lost while disk `{disk}` was on its way")]
+    Line {
+        /// The disk.
+        disk: String,
+        /// How it was lost.
+        #[source]
+        source: SourceFailure,
+    },
     /// The daemon does not answer.
     #[error("cannot reach the volume daemon")]
     Daemon(#[source] ClientError),
@@ -82,6 +95,18 @@ impl ReplicationError {
         }
     }
 
+    /// Whether it got ahead before it failed, and will from there: it does not count among the attempts.
+    #[must_use]
+    pub fn is_progress(&self) -> bool {
+        matches!(self, Self::Line { .. })
+    }
+
+    /// Whether the worker beside the source is not there, or went away under it.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.is_progress() || matches!(self, Self::Source(failure) if failure.category == Category::Away)
+    }
+
     /// Whether the source does not let us in.
     #[must_use]
     pub fn is_refused_login(&self) -> bool {
@@ -98,9 +123,11 @@ impl ReplicationError {
                 Category::Credentials => "source_credentials",
                 Category::Trust => "source_certificate",
                 Category::Unreachable => "source_unreachable",
+                Category::Away => "worker_away",
                 Category::Refused => "vm_refused",
                 Category::Other => "source_failed",
             },
+            Self::Line { .. } => "worker_away",
             Self::Daemon(_) => "volumed_unreachable",
             Self::Disk(PipelineError::Different { .. }) => "verification_failed",
             Self::Disk(PipelineError::Target(TargetError::TooSmall { .. })) => "volume_too_small",
@@ -119,6 +146,8 @@ impl ReplicationError {
         match self {
             Self::Daemon(error) => error.hint(),
             Self::Disk(error) => error.hint(),
+            Self::Source(failure) if failure.category == Category::Away => Some(WORKER.to_owned()),
+            Self::Line { .. } => Some(WORKER.to_owned()),
             Self::DiskChanged { .. } => Some("start the replication again".to_owned()),
             _ => None,
         }

@@ -1,5 +1,6 @@
 //! A disk on its way through the steps of a job.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use volume_client::OpenedDevice;
@@ -28,6 +29,8 @@ pub(super) struct Lane {
     pub(super) frozen: Option<FrozenDisk>,
     pub(super) mode: Mode,
     pub(super) reader: Option<Arc<dyn BlockRead>>,
+    /// What is in use of it, for whoever reads it elsewhere.
+    pub(super) allocated: Option<Arc<[Range<u64>]>>,
     /// What is recorded of it.
     pub(super) record: JobDisk,
 }
@@ -87,6 +90,7 @@ impl Attempt<'_> {
             frozen: None,
             mode: Mode::Everything,
             reader: None,
+            allocated: None,
         })
     }
 

@@ -11,6 +11,7 @@
 
 mod allocate;
 mod choice;
+mod deliver;
 mod desk;
 mod dispatch;
 mod error;
@@ -37,7 +38,7 @@ use lane::Lane;
 use steps::Steps;
 
 pub use desk::{Desk, Refusal, Request};
-pub use dispatch::{Dispatcher, SourceBook};
+pub use dispatch::Dispatcher;
 pub use error::ReplicationError;
 
 /// What replications are done with.

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use volume_client::OpenedDevice;
 
 use super::choice::{Base, Mode, choose};
+use super::deliver::Way;
 use super::lane::Lane;
 use super::{Attempt, ReplicationError};
 use crate::block::{BlockRead, BlockWrite, Cancel, Durability, InitialContent, LocalDisk, NbdOptions};
@@ -15,7 +16,7 @@ use crate::model::Route;
 use crate::pipeline::machine::{Doing, Watch};
 use crate::pipeline::memory::{self, Memory};
 use crate::pipeline::{PipelineError, disk, route, threads};
-use crate::source::{Frozen, FrozenDisk};
+use crate::source::{Delivered, Frozen, FrozenDisk};
 use crate::store::{FinishedDisk, Written};
 use crate::transfer::{
     self, Binding, Copy, CopyOptions, CopyReport, Coverage, Expected, Progress, TransferError, VerifyOptions,
@@ -69,7 +70,10 @@ impl Attempt<'_> {
                 crate::source::Changes::All { allocated, .. } => allocated,
                 crate::source::Changes::Since(_) => None,
             };
-            lane.reader = Some(frozen.reader(&disk, allocated).await?);
+            match frozen.courier() {
+                None => lane.reader = Some(frozen.reader(&disk, allocated).await?),
+                Some(_) => lane.allocated = allocated,
+            }
             lane.record.mode = Some(mode.as_str().to_owned());
             lane.record.reason = reason;
             lane.record.change_id.clone_from(&disk.mark);
@@ -87,7 +91,7 @@ impl Attempt<'_> {
         lanes: &mut [Lane],
         frozen: &dyn Frozen,
     ) -> Result<(), ReplicationError> {
-        let copies = join_all(lanes.iter().map(|lane| self.copy_and_compare(lane))).await;
+        let copies = join_all(lanes.iter().map(|lane| self.copy_and_compare(lane, frozen))).await;
         frozen.check().await?;
         let mut outcome = Ok(());
         for (lane, copied) in lanes.iter_mut().zip(copies) {
@@ -107,7 +111,7 @@ impl Attempt<'_> {
 
     fn keep(&self, lane: &mut Lane, copied: Copied) -> Result<(), ReplicationError> {
         let Copied {
-            report,
+            moved,
             verified,
             memory,
         } = copied;
@@ -116,8 +120,8 @@ impl Attempt<'_> {
             disk_id: frozen.id.clone(),
             change_id: frozen.mark.clone(),
             capacity: frozen.capacity,
-            digest: report.digest.root().to_string(),
-            blocks: report.digest.to_bytes(),
+            digest: moved.digest.root().to_string(),
+            blocks: moved.digest.to_bytes(),
         };
         self.replicator
             .store
@@ -125,18 +129,18 @@ impl Attempt<'_> {
         if let Some(memory) = memory {
             memory.forget();
         }
-        lane.record.data_bytes = Some(report.totals.bytes_read);
-        lane.record.bytes_written = Some(report.totals.bytes_written);
+        lane.record.data_bytes = Some(moved.totals.bytes_read);
+        lane.record.bytes_written = Some(moved.totals.bytes_written);
         lane.record.bytes_verified = Some(verified);
-        lane.record.digest = Some(report.digest.root().to_string());
+        lane.record.digest = Some(moved.digest.root().to_string());
         self.note(lane)
     }
 
-    async fn copy_and_compare(&self, lane: &Lane) -> Result<Copied, ReplicationError> {
+    async fn copy_and_compare(&self, lane: &Lane, frozen: &dyn Frozen) -> Result<Copied, ReplicationError> {
         let device = lane.device();
         let cancel = self.cancel.child();
         let guard = disk::stop_when_lost(device, &cancel);
-        let copied = self.copy(lane, device, &cancel).await;
+        let copied = self.copy(lane, device, frozen, &cancel).await;
         guard.abort();
         match copied {
             Err(error) if error.is_cancelled() && device.lost() => {
@@ -153,6 +157,7 @@ impl Attempt<'_> {
         &self,
         lane: &Lane,
         device: &OpenedDevice,
+        frozen: &dyn Frozen,
         cancel: &Cancel,
     ) -> Result<Copied, ReplicationError> {
         let initial = match device.known_zero() {
@@ -174,20 +179,29 @@ impl Attempt<'_> {
                 content: lane.mode.content_meanwhile(),
             },
         )?;
-        let (report, memory) = match (&lane.publication, self.replicator.settings.route) {
-            (Some(publication), Route::Nbd) => {
+        let settings = &self.replicator.settings;
+        let (moved, memory) = match (frozen.courier(), &lane.publication, settings.route) {
+            (Some(courier), Some(publication), _) => {
+                let way = Way {
+                    courier,
+                    export: &publication.uri,
+                    initial,
+                };
+                self.send(lane, way, &local, &watch, cancel).await?
+            }
+            (None, Some(publication), Route::Nbd) => {
                 let options = NbdOptions {
                     initial_content: initial,
-                    ..route::to_export(self.replicator.settings.workers)
+                    ..route::to_export(settings.workers)
                 };
                 let writer = route::connect(publication.uri.clone(), options).await?;
                 self.move_bytes(lane, writer, &watch, cancel).await?
             }
             _ => self.move_bytes(lane, Arc::clone(&local), &watch, cancel).await?,
         };
-        let verified = self.read_back(lane, local, &report, &watch, cancel).await?;
+        let verified = self.read_back(lane, local, &moved, &watch, cancel).await?;
         Ok(Copied {
-            report,
+            moved,
             verified,
             memory,
         })
@@ -199,7 +213,7 @@ impl Attempt<'_> {
         writer: Arc<W>,
         watch: &dyn Watch,
         cancel: &Cancel,
-    ) -> Result<(CopyReport, Option<Memory>), ReplicationError> {
+    ) -> Result<(Delivered, Option<Memory>), ReplicationError> {
         let settings = &self.replicator.settings;
         let memory = self.memory(lane, &*writer)?;
         let options = CopyOptions {
@@ -223,13 +237,21 @@ impl Attempt<'_> {
                 memory.as_ref(),
                 (progress, cancel),
             );
-            copied.map(|report| (report, memory))
+            let moved = copied.map(|report| Delivered {
+                totals: report.totals,
+                digest: report.digest,
+            });
+            moved.map(|moved| (moved, memory))
         };
         let moved = threads::on_threads(watch, Doing::Copying, &lane.disk.id, cancel, work).await?;
         Ok(moved.map_err(|source| failed("copy", lane, source))?)
     }
 
-    fn memory(&self, lane: &Lane, writer: &dyn BlockWrite) -> Result<Option<Memory>, ReplicationError> {
+    pub(super) fn memory(
+        &self,
+        lane: &Lane,
+        writer: &dyn BlockWrite,
+    ) -> Result<Option<Memory>, ReplicationError> {
         let settings = &self.replicator.settings;
         let (Some(folder), Some(content)) = (&settings.journal_dir, &lane.frozen().content) else {
             return Ok(None);
@@ -258,7 +280,7 @@ impl Attempt<'_> {
         &self,
         lane: &Lane,
         local: Arc<LocalDisk>,
-        report: &CopyReport,
+        moved: &Delivered,
         watch: &dyn Watch,
         cancel: &Cancel,
     ) -> Result<u64, ReplicationError> {
@@ -278,7 +300,7 @@ impl Attempt<'_> {
             only,
             ..VerifyOptions::default()
         };
-        let digest = report.digest.clone();
+        let digest = moved.digest.clone();
         let work = move |progress: &Progress, cancel: &Cancel| {
             transfer::verify(&*local, Expected::Disk(&digest), &options, progress, cancel)
         };
@@ -293,7 +315,7 @@ impl Attempt<'_> {
 
 /// A disk that was copied and compared.
 struct Copied {
-    report: CopyReport,
+    moved: Delivered,
     verified: u64,
     memory: Option<Memory>,
 }
@@ -314,7 +336,7 @@ fn run(
     };
     match memory {
         None => copy.run(progress, cancel),
-        Some(Memory { journal, durable }) => copy.remembered(journal, durable).run(progress, cancel),
+        Some(Memory { journal, durable }) => copy.remembered(&**journal, durable).run(progress, cancel),
     }
 }
 

@@ -10,8 +10,8 @@ use crate::config::{
     Afterwards, ExportBackend, ExportSettings, NbdServerFiles, ReplicationSettings, Tracking, Verification,
 };
 use crate::model::{DigestKind, MachineSpec, Route, Size};
-use crate::pipeline::{Board, Dispatcher, Replicator, SourceBook};
-use crate::source::{Category, Cycle, Frozen, Source, SourceFailure, Wanted};
+use crate::pipeline::{Board, Dispatcher, Replicator};
+use crate::source::{Category, Cycle, Frozen, Source, SourceBook, SourceFailure, Wanted};
 use crate::store::{JobFilter, JobRow, Run, Store};
 use crate::transfer::RateLimit;
 
@@ -143,6 +143,7 @@ fn settings(dir: &TempDir) -> ReplicationSettings {
         at_once_per_host: 1,
         attempts: 1,
         retry_pause: Duration::from_secs(1),
+        worker_patience: Duration::from_secs(1),
     }
 }
 

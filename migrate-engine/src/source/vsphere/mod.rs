@@ -49,4 +49,5 @@ pub use replication::VsphereSource;
 pub use session::{About, Session};
 pub use snapshot::{Quiesce, SnapshotDisks, SnapshotNode, SnapshotRequest};
 pub use soap::{Fault, XmlError};
+pub(crate) use trust::client_config;
 pub use trust::{Fingerprint, FingerprintParseError, Trust, TrustError};

@@ -27,6 +27,28 @@ pub(in super::super) struct DurableBlock {
 }
 
 impl Durable {
+    /// For [`from_bytes`](Self::from_bytes), elsewhere.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let blocks = self.blocks.iter();
+        let blocks = blocks.map(|(index, block)| Entry::Block(*index, block.clone()));
+        let zeroed = self.zeroed.iter().cloned().map(Entry::Zeroed);
+        let mut bytes = Vec::new();
+        blocks.chain(zeroed).for_each(|entry| entry.encode(&mut bytes));
+        bytes
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) told; `None` where it makes no sense for a source and a target of these sizes.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8], source_size: u64, target_size: u64) -> Option<Self> {
+        let mut durable = Self::default();
+        for entry in super::entry::decode(bytes, source_size, target_size)? {
+            durable.add(entry);
+        }
+        durable.tidy();
+        Some(durable)
+    }
+
     /// How many bytes of data were written.
     #[must_use]
     pub fn data_bytes(&self) -> u64 {

@@ -12,6 +12,7 @@
 
 mod durable;
 mod entry;
+mod recorder;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use crate::model::DigestKind;
 pub use durable::Durable;
 pub(super) use durable::DurableBlock;
 pub(super) use entry::Entry;
+pub use recorder::{Covered, NonsenseError, Recorder};
 
 const MAGIC: &[u8; 8] = b"vmcopyj1";
 /// Longer frames are not written, and not believed.
@@ -54,6 +56,8 @@ pub struct Binding {
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
+    source_size: u64,
+    target_size: u64,
     tail: Mutex<Tail>,
 }
 
@@ -151,18 +155,31 @@ impl Journal {
         begin(path, binding)
     }
 
-    /// Removes the journal of a copy that is complete.
+    /// Removes the journal of a copy that is complete. What is recorded later is recorded nowhere.
     ///
     /// # Errors
     /// Where the file system refuses.
-    pub fn remove(self) -> Result<(), JournalError> {
+    pub fn remove(&self) -> Result<(), JournalError> {
         fs::remove_file(&self.path).map_err(io_error("remove", &self.path))?;
         sync_folder(&self.path).map_err(io_error("remove", &self.path))
     }
 
-    /// Records what a flush of the target has covered. A journal that cannot be written costs a later copy its head start,
-    /// not this copy its end: it is said once, and nothing more is recorded.
-    pub(super) fn record(&self, entries: &[Entry]) {
+    /// Records what a copy elsewhere has told by [`Covered::to_bytes`]: repeating it is harmless.
+    ///
+    /// # Errors
+    /// Bytes that make no sense are not recorded.
+    pub fn record_bytes(&self, bytes: &[u8]) -> Result<(), NonsenseError> {
+        let entries = entry::decode(bytes, self.source_size, self.target_size).ok_or(NonsenseError)?;
+        self.record(&Covered(&entries));
+        Ok(())
+    }
+}
+
+impl Recorder for Journal {
+    /// A journal that cannot be written costs a later copy its head start, not this copy its end: it is said once, and
+    /// nothing more is recorded.
+    fn record(&self, covered: &Covered<'_>) {
+        let entries = covered.0;
         if entries.is_empty() {
             return;
         }
@@ -222,6 +239,8 @@ fn begin(path: &Path, binding: &Binding) -> Result<Journal, JournalError> {
     });
     Ok(Journal {
         path: path.to_owned(),
+        source_size: binding.source_size,
+        target_size: binding.target_size,
         tail,
     })
 }
@@ -271,6 +290,8 @@ fn resume(mut file: File, path: &Path, binding: &Binding) -> Result<(Journal, Du
     });
     let journal = Journal {
         path: path.to_owned(),
+        source_size: binding.source_size,
+        target_size: binding.target_size,
         tail,
     };
     Ok((journal, durable))

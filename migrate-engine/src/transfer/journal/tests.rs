@@ -49,7 +49,7 @@ fn sum(rows: &[Vec<Entry>]) -> Durable {
 fn written(path: &Path, rows: &[Vec<Entry>]) {
     let (journal, before) = Journal::open(path, &binding()).unwrap();
     assert!(before.is_empty());
-    rows.iter().for_each(|row| journal.record(row));
+    rows.iter().for_each(|row| journal.record(&Covered(row)));
 }
 
 proptest! {
@@ -63,7 +63,7 @@ proptest! {
         prop_assert_eq!(&durable, &sum(&rows));
         // And it goes on from there.
         let more = vec![block(3, 200)];
-        journal.record(&more);
+        journal.record(&Covered(&more));
         drop(journal);
         let all = [rows, vec![more]].concat();
         prop_assert_eq!(Journal::open(&path, &binding()).unwrap().1, sum(&all));
@@ -88,7 +88,7 @@ proptest! {
                 prop_assert!(known.is_some_and(|count| cut || count < rows.len()), "{durable:?}");
                 // What follows is found again: nothing torn stands before it.
                 let more = vec![block(3, 200)];
-                journal.record(&more);
+                journal.record(&Covered(&more));
                 drop(journal);
                 let all = [&rows[..known.unwrap_or(0)], &[more]].concat();
                 prop_assert_eq!(Journal::open(&path, &binding()).unwrap().1, sum(&all));

@@ -41,7 +41,7 @@ pub struct TrustError {
 }
 
 /// The settings of TLS for `trust`. Blocks on the file system.
-pub(super) fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
+pub(crate) fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Verifier {
         rule: rule(trust, &provider)?,
