@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use super::line::Wire;
 use reqwest::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -24,6 +25,8 @@ pub(crate) struct Site {
     /// The process beside the source, and the port where the service hears it; where there is one.
     worker: Option<Child>,
     worker_port: Option<u16>,
+    /// What the worker reaches the service through.
+    pub(crate) wire: Option<Wire>,
     arguments: Vec<String>,
     pub(crate) api: String,
     pub(crate) discovery: String,
@@ -42,6 +45,7 @@ impl Site {
         let port = free.local_addr().unwrap().port();
         drop(free);
         let mut site = Self::begun(simulator, arguments, Some(port)).await?;
+        site.wire = Some(Wire::to(port).await);
         site.start_worker().await;
         Some(site)
     }
@@ -55,6 +59,7 @@ impl Site {
             service: None,
             worker: None,
             worker_port,
+            wire: None,
             arguments: arguments.iter().map(ToString::to_string).collect(),
             api: String::new(),
             discovery: String::new(),
@@ -89,7 +94,7 @@ impl Site {
     /// Starts the worker, and waits until the service has heard it.
     pub(crate) async fn start_worker(&mut self) {
         let before = self.worker_said().len();
-        self.worker = Some(self.worker_command().spawn().unwrap());
+        self.worker = Some(self.worker_command("worker.log", &[]).spawn().unwrap());
         let discovery = wait_until("the worker", PATIENCE, async || {
             let said = self.worker_said().split_off(before);
             said.contains("connected to the service").then_some(())?;
@@ -100,26 +105,31 @@ impl Site {
         self.discovery = discovery;
     }
 
-    pub(crate) fn worker_command(&self) -> Command {
+    /// What starts a worker, with other values than usual of some arguments.
+    fn worker_command(&self, log: &str, others: &[(&str, &str)]) -> Command {
         let said = self.said();
         let print = said.rsplit_once("workers are to believe: ").unwrap().1;
         let print = print.split_once('\n').unwrap().0;
         let log = fs::File::options()
             .create(true)
             .append(true)
-            .open(self.file("worker.log"))
+            .open(self.file(log))
             .unwrap();
         let path = |name: &str| self.file(name).display().to_string();
         let mut command = Command::new(binary("migrate-engine"));
+        command.arg("worker");
+        let service = format!("https://127.0.0.1:{}", self.wire.as_ref().unwrap().port);
+        for (name, usual) in [
+            ("--service", service.as_str()),
+            ("--fingerprint", print),
+            ("--token-file", &path("worker.token")),
+            ("--sources", &path("worker-sources.toml")),
+            ("--discovery-listen", "127.0.0.1:0"),
+        ] {
+            let other = others.iter().find(|(other, _)| *other == name);
+            command.args([name, other.map_or(usual, |(_, value)| value)]);
+        }
         command
-            .arg("worker")
-            .args([
-                "--service",
-                &format!("https://127.0.0.1:{}", self.worker_port.unwrap()),
-            ])
-            .args(["--fingerprint", print, "--token-file", &path("worker.token")])
-            .args(["--sources", &path("worker-sources.toml")])
-            .args(["--discovery-listen", "127.0.0.1:0"])
             .env("MIGRATE_ENGINE_LOG", "info")
             .env("TMPDIR", self.appliance.dir())
             .stdin(Stdio::null())
@@ -131,6 +141,24 @@ impl Site {
     /// What the worker said so far.
     pub(crate) fn worker_said(&self) -> String {
         fs::read_to_string(self.file("worker.log")).unwrap_or_default()
+    }
+
+    /// That another worker with these arguments says `words`.
+    pub(crate) async fn other_worker_says(&self, words: &str, others: &[(&str, &str)]) {
+        let log = self.file("other.log");
+        let _ = fs::remove_file(&log);
+        let mut other = self.worker_command("other.log", others).spawn().unwrap();
+        let heard = wait_until(words, PATIENCE, async || {
+            let said = fs::read_to_string(&log).unwrap();
+            if said.contains(words) {
+                return Some(Ok(()));
+            }
+            other.try_wait().unwrap().map(|_| Err(said))
+        })
+        .await;
+        let _ = other.kill();
+        let _ = other.wait();
+        heard.unwrap();
     }
 
     /// Ends the worker by a signal.

@@ -203,12 +203,9 @@ fn tcp(authority: &str, socket: Option<String>) -> Result<NbdEndpoint, NbdUriErr
             let (host, port) = authority
                 .split_once(':')
                 .map_or((authority, None), |(host, port)| (host, Some(port)));
-            (decode(host)?, port)
+            (name(host)?, port)
         }
     };
-    if host.is_empty() || host.contains(|c: char| c.is_control() || c.is_whitespace()) {
-        return Err(NbdUriError::Host);
-    }
     let port = match port {
         None | Some("") => DEFAULT_PORT,
         Some(port) => match port.parse() {
@@ -221,6 +218,16 @@ fn tcp(authority: &str, socket: Option<String>) -> Result<NbdEndpoint, NbdUriErr
         },
     };
     Ok(NbdEndpoint::Tcp { host, port })
+}
+
+/// A host's name. What would end it in an address cannot be in it, however it was written.
+fn name(text: &str) -> Result<String, NbdUriError> {
+    let name = decode(text)?;
+    let is_fine = |c: char| c.is_alphanumeric() || "-._".contains(c);
+    match !name.is_empty() && name.chars().all(is_fine) {
+        true => Ok(name),
+        false => Err(NbdUriError::Host),
+    }
 }
 
 fn unix(authority: &str, socket: Option<String>) -> Result<NbdEndpoint, NbdUriError> {

@@ -92,11 +92,13 @@ impl Attempt<'_> {
         frozen: &dyn Frozen,
     ) -> Result<(), ReplicationError> {
         let copies = join_all(lanes.iter().map(|lane| self.copy_and_compare(lane, frozen))).await;
-        frozen.check().await?;
+        // A copy that failed says more of why than what has become of the snapshot.
+        let checked = frozen.check().await.map_err(ReplicationError::from);
         let mut outcome = Ok(());
         for (lane, copied) in lanes.iter_mut().zip(copies) {
             let kept = match copied {
-                Ok(copied) => self.keep(lane, copied),
+                Ok(copied) if checked.is_ok() => self.keep(lane, copied),
+                Ok(_) => Ok(()),
                 Err(error) => Err(error),
             };
             // A failure that somebody should see is told rather than that the others were stopped.
@@ -106,7 +108,7 @@ impl Attempt<'_> {
                 (Ok(()), Ok(())) => Ok(()),
             };
         }
-        outcome
+        outcome.and(checked)
     }
 
     fn keep(&self, lane: &mut Lane, copied: Copied) -> Result<(), ReplicationError> {
