@@ -7,15 +7,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::RwLock;
 
-use crate::config::{Believe, Sources};
+use crate::config::{Believe, Sources, VddkSettings};
 use crate::model::Secret;
 use crate::pipeline::SourceBook;
-use crate::source::vsphere::{Credentials, Endpoint, Fingerprint, Patience, Quiesce, Trust, VsphereSource};
+use crate::source::vsphere::{
+    Credentials, Endpoint, Fingerprint, Patience, Quiesce, Trust, Vddk, VsphereSource,
+};
 use crate::source::{Category, Source, SourceFailure};
 
 /// The sources that the service knows.
 pub struct Book {
     sources: RwLock<Sources>,
+    run_dir: PathBuf,
 }
 
 /// Who a caller is at a source, and whom to believe to be it.
@@ -31,6 +34,8 @@ pub struct Access {
     pub believe: Believe,
     /// Whether guests are brought to rest for snapshots.
     pub quiesce: bool,
+    /// VMware's own library to read disks with, and the folder for the sockets of its servers.
+    pub vddk: Option<(VddkSettings, PathBuf)>,
     /// How long it is waited for an answer.
     pub answer: Duration,
 }
@@ -45,17 +50,19 @@ impl Access {
             password,
             believe,
             quiesce: false,
+            vddk: None,
             answer: Patience::default().answer,
         }
     }
 }
 
 impl Book {
-    /// A book of these sources.
+    /// A book of these sources. Servers of ours that read their disks have their sockets in `run_dir`.
     #[must_use]
-    pub fn new(sources: Sources) -> Self {
+    pub fn new(sources: Sources, run_dir: PathBuf) -> Self {
         Self {
             sources: RwLock::new(sources),
+            run_dir,
         }
     }
 
@@ -66,6 +73,14 @@ impl Book {
         sources
             .get(host)
             .map_or(Believe::SystemRoots, |entry| entry.believe.clone())
+    }
+
+    /// With what disks of `host` are read, where that is not its own web server.
+    #[must_use]
+    pub fn vddk(&self, host: &str) -> Option<(VddkSettings, PathBuf)> {
+        let sources = self.sources.read();
+        let settings = sources.get(host)?.vddk.clone()?;
+        Some((settings, self.run_dir.clone()))
     }
 
     /// Puts other sources in the place of those before; what is connected stays so.
@@ -93,6 +108,10 @@ impl Book {
             password: entry.password.clone(),
             believe: entry.believe.clone(),
             quiesce: entry.quiesce,
+            vddk: entry
+                .vddk
+                .clone()
+                .map(|settings| (settings, self.run_dir.clone())),
             answer: Patience::default().answer,
         })
     }
@@ -136,8 +155,12 @@ pub(super) async fn connect(access: &Access) -> Result<VsphereSource, SourceFail
         ..Patience::default()
     };
     let source = VsphereSource::connect(&endpoint, &trust, credentials, patience).await?;
-    Ok(source.quiescing(match access.quiesce {
+    let source = source.quiescing(match access.quiesce {
         true => Quiesce::Guest,
         false => Quiesce::No,
-    }))
+    });
+    Ok(match access.vddk.clone() {
+        Some((settings, run_dir)) => source.reading_through(Vddk::new(settings, run_dir)),
+        None => source,
+    })
 }

@@ -53,7 +53,8 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     let sources = Sources::read(&serving.sources)?;
     let plan = scheduled::read(&serving.schedules, serving.rate).await?;
     let token = Arc::new(Token::new(&token(&serving.token)?));
-    let book = Arc::new(Book::new(sources));
+    let run_dir = serving.replicator.run.dir().to_owned();
+    let book = Arc::new(Book::new(sources, run_dir));
     let stopping = CancellationToken::new();
     let (board, store) = (
         serving.replicator.board.clone(),
@@ -226,6 +227,7 @@ impl Discoverer for Finder {
             password: request.password.clone(),
             believe: self.0.believe(&request.vcenter),
             quiesce: false,
+            vddk: self.0.vddk(&request.vcenter),
             answer: ANSWER,
         };
         let source = book::connect(&access).await?;

@@ -4,6 +4,7 @@ pub(crate) mod alarms;
 pub(crate) mod existing;
 mod sources;
 pub mod steps;
+mod vddk;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::model::{DigestKind, Route, Size};
 
 pub use alarms::Pace;
 pub use sources::{Believe, SourceEntry, Sources, SourcesError};
+pub use vddk::VddkSettings;
 
 /// How the bytes are sent where they do not go to the device itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

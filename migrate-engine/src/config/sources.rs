@@ -7,12 +7,15 @@
 //! username = "migration@vsphere.local"
 //! password_file = "/etc/migrate-engine/vcenter.password"
 //! fingerprint = "AB:CD:…"              # or ca_file = "…"; without either, the system's authorities
+//! vddk = "/opt/vmware-vix-disklib-distrib" # reads disks by VMware's own library, see `vddk.rs`
 //! ```
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::VddkSettings;
+use super::vddk::VddkKeys;
 use crate::model::Secret;
 
 /// How sources are reached.
@@ -34,6 +37,8 @@ pub struct SourceEntry {
     pub believe: Believe,
     /// Whether guests are brought to rest for snapshots.
     pub quiesce: bool,
+    /// VMware's own library to read disks with, where it is there.
+    pub vddk: Option<VddkSettings>,
 }
 
 /// Whom to believe to be a source.
@@ -101,6 +106,10 @@ struct Entry {
     insecure: bool,
     #[serde(default)]
     quiesce: bool,
+    vddk: Option<PathBuf>,
+    vddk_transports: Option<String>,
+    nbdkit: Option<PathBuf>,
+    vddk_plugin: Option<PathBuf>,
 }
 
 impl Sources {
@@ -152,6 +161,8 @@ impl Entry {
                 return Err(wrong(path, &self, problem));
             }
         };
+        let vddk = self.vddk_keys().settings(folder);
+        let vddk = vddk.map_err(|problem| wrong(path, &self, problem))?;
         let place = folder.join(&self.password_file);
         let text = std::fs::read_to_string(&place).map_err(reading(&place))?;
         let password = text.strip_suffix('\n').unwrap_or(&text);
@@ -166,7 +177,17 @@ impl Entry {
             username: self.username,
             believe,
             quiesce: self.quiesce,
+            vddk,
         })
+    }
+
+    fn vddk_keys(&self) -> VddkKeys {
+        VddkKeys {
+            libdir: self.vddk.clone(),
+            transports: self.vddk_transports.clone(),
+            nbdkit: self.nbdkit.clone(),
+            plugin: self.vddk_plugin.clone(),
+        }
     }
 }
 
