@@ -241,13 +241,29 @@ mod tests {
     }
 
     #[test]
+    fn vmwares_library_is_used_where_it_is_named() {
+        assert_eq!(read(ONE).unwrap().get("vc").unwrap().vddk, None);
+        let named = read(&format!(
+            "{ONE}vddk = \"/opt/vddk\"\nvddk_plugin = \"/p/vddk.so\"\n"
+        ))
+        .unwrap();
+        let expected = VddkSettings {
+            plugin: "/p/vddk.so".into(),
+            ..VddkSettings::new("/opt/vddk".into())
+        };
+        assert_eq!(named.get("vc").unwrap().vddk, Some(expected));
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_the_place() {
         let twice = format!("{ONE}{ONE}");
         let both = format!("{ONE}insecure = true\nfingerprint = \"AB\"\n");
         let unknown = format!("{ONE}pasword = \"x\"\n");
         let empty = ONE.replace("\"pw\"", "\"empty\"");
         let missing = ONE.replace("\"pw\"", "\"nowhere\"");
+        let alone = format!("{ONE}nbdkit = \"nbdkit\"\n");
         for (text, expected) in [
+            (alone, "`vc` has nbdkit without vddk"),
             (twice, "twice"),
             (both, "keep one of them"),
             (unknown, "not what it should be"),

