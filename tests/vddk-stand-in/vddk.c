@@ -4,7 +4,8 @@
  *   password   what the password has to be
  *   disk       the disk; without it, `fetch SERVER PORT VM SNAPSHOT FILE OUT` is run at each open, and writes it to OUT
  *   mode       what goes wrong, one word: `stuck` (it never gets ready), `die` (it dies at a read), `hang` (a read never ends),
- *              `slow` (a read takes half a second), `trip` (the first read fails), `broken` (it ends before it serves)
+ *              `slow` (a read takes half a second), `trip` (the first read fails), `broken` (it ends before it serves),
+ *              `unloadable`, `incomplete` (the library is none, or not all of one)
  *   log        what it was given: a line `key=value` for each parameter, of the password only `right` or `wrong` and how it came;
  *              then `open`, `read` and `close`
  */
@@ -125,6 +126,13 @@ static void
 stand_in_dump_plugin (void)
 {
   printf ("vddk_has_nfchostport=1\n");
+  if (values[LIBDIR] == NULL || strcmp (word ("mode"), "unloadable") == 0)
+    return;
+  if (strcmp (word ("mode"), "incomplete") == 0) {
+    nbdkit_error ("required VDDK symbol is missing");
+    exit (EXIT_FAILURE);
+  }
+  printf ("vddk_library_version=8\n");
 }
 
 /* Where there is no disk, asks for it, and keeps it for as long as it is open. */

@@ -23,6 +23,10 @@ pub(super) fn filters() -> impl Iterator<Item = String> {
     FILTERS.iter().map(|filter| format!("--filter={filter}"))
 }
 
+pub(super) fn libdir(settings: &VddkSettings) -> OsString {
+    with("libdir=", &settings.libdir)
+}
+
 /// All arguments. The disk is named by its key, because a bare one with `=` in it could be taken for another key.
 pub(super) fn of(
     settings: &VddkSettings,
@@ -35,7 +39,7 @@ pub(super) fn of(
     arguments.push(with("--pidfile=", paths.pidfile));
     arguments.extend(filters().map(OsString::from));
     arguments.push(settings.plugin.clone().into());
-    arguments.push(with("libdir=", &settings.libdir));
+    arguments.push(libdir(settings));
     arguments.push(with("server=", login.server.host()));
     if login.server.port() != HTTPS {
         arguments.push(format!("port={}", login.server.port()).into());

@@ -57,6 +57,17 @@ pub enum VddkError {
         #[source]
         source: ProcessError,
     },
+    /// The plugin does not load the library.
+    #[error(
+        "nbdkit's plugin, which has to be of version 1.30 or newer, cannot load VMware's VDDK in {}: unpack the whole of one there that the plugin knows{}",
+        libdir.display(), said(words)
+    )]
+    NoLoad {
+        /// Where it is.
+        libdir: PathBuf,
+        /// What nbdkit said.
+        words: String,
+    },
     /// The password cannot be handed on.
     #[error(
         "the password has a line break or a zero byte, which nbdkit cannot be given: choose another password"
@@ -156,6 +167,7 @@ impl From<VddkError> for SourceFailure {
             | VddkError::NoPlugin { .. }
             | VddkError::AnotherPlugin { .. }
             | VddkError::NoFilters { .. }
+            | VddkError::NoLoad { .. }
             | VddkError::Password
             | VddkError::LongPath { .. } => Category::Refused,
             _ => Category::Other,

@@ -54,6 +54,19 @@ async fn what_is_not_installed_is_named() {
         "{another}"
     );
 
+    for (mode, word) in [
+        ("unloadable", "unpack the whole"),
+        ("incomplete", "symbol is missing"),
+    ] {
+        stand_in.put("mode", mode.as_bytes());
+        let no_load = refused(&stand_in, |_| {}).await;
+        assert!(
+            no_load.contains("cannot load VMware's VDDK") && no_load.contains(word),
+            "{no_load}"
+        );
+    }
+    stand_in.put("mode", b"");
+
     let without = stand_in.script(
         "nbdkit",
         "#!/bin/sh\ncase \"$1\" in --filter=*) echo \"nbdkit: error: cannot open filter 'retry'\" >&2; exit 1;; esac\nexec nbdkit \"$@\"\n",
