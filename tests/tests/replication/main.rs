@@ -6,6 +6,7 @@ mod contract;
 mod cost;
 mod cycles;
 mod interruptions;
+mod library;
 mod operator;
 mod schedules;
 mod support;
