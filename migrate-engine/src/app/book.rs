@@ -7,19 +7,29 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::RwLock;
 
-use crate::config::{Believe, Sources};
+use crate::config::{Believe, Sources, VddkSettings};
 use crate::model::Secret;
 use crate::source::vsphere::{
-    Credentials, Endpoint, FingerprintParseError, Patience, Quiesce, Trust, VsphereSource,
+    Credentials, Endpoint, FingerprintParseError, Patience, Quiesce, Trust, Vddk, VsphereSource,
 };
-use crate::source::{Category, Source, SourceBook, SourceFailure};
+use crate::source::{Category, FileSource, Options, Source, SourceBook, SourceFailure};
 use crate::worker::hub::{Hub, RemoteSource};
 
 /// The sources that the service knows.
 pub struct Book {
     sources: RwLock<Sources>,
+    folders: Folders,
     /// Where workers are met, where they are.
     hub: Option<Hub>,
+}
+
+/// Where servers of ours that read disks have what is theirs.
+#[derive(Debug, Clone)]
+pub struct Folders {
+    /// For sockets: short.
+    pub run: PathBuf,
+    /// For what is unpacked: large.
+    pub scratch: PathBuf,
 }
 
 /// Who a caller is at a source, and whom to believe to be it.
@@ -35,6 +45,8 @@ pub struct Access {
     pub believe: Believe,
     /// Whether guests are brought to rest for snapshots.
     pub quiesce: bool,
+    /// VMware's own library to read disks with, and the folder for the sockets of its servers.
+    pub vddk: Option<(VddkSettings, PathBuf)>,
     /// How long it is waited for an answer.
     pub answer: Duration,
 }
@@ -49,6 +61,7 @@ impl Access {
             password,
             believe,
             quiesce: false,
+            vddk: None,
             answer: Patience::default().answer,
         }
     }
@@ -57,9 +70,10 @@ impl Access {
 impl Book {
     /// A book of these sources.
     #[must_use]
-    pub fn new(sources: Sources, hub: Option<Hub>) -> Self {
+    pub fn new(sources: Sources, folders: Folders, hub: Option<Hub>) -> Self {
         Self {
             sources: RwLock::new(sources),
+            folders,
             hub,
         }
     }
@@ -87,6 +101,18 @@ impl Book {
         sources.worker_of(host).map(|worker| worker.name.clone())
     }
 
+    /// With what disks of `host` are read, where that is not its own web server.
+    #[must_use]
+    pub fn vddk(&self, host: &str) -> Option<(VddkSettings, PathBuf)> {
+        let sources = self.sources.read();
+        let settings = sources.get(host)?.vddk.clone()?;
+        Some((settings, self.folders.run.clone()))
+    }
+
+    fn folder(&self, host: &str) -> Option<PathBuf> {
+        self.sources.read().folder(host).map(|files| files.path.clone())
+    }
+
     /// Puts other sources in the place of those before; what is connected stays so.
     pub fn replace(&self, sources: Sources) {
         *self.sources.write() = sources;
@@ -112,6 +138,10 @@ impl Book {
             password: entry.password.clone(),
             believe: entry.believe.clone(),
             quiesce: entry.quiesce,
+            vddk: entry
+                .vddk
+                .clone()
+                .map(|settings| (settings, self.folders.run.clone())),
             answer: Patience::default().answer,
         })
     }
@@ -131,6 +161,14 @@ impl SourceBook for Book {
                 SourceFailure::new(Category::Refused, why)
             })?;
             return Ok(Arc::new(RemoteSource::new(hub, worker, vcenter_host.to_owned())));
+        }
+        if let Some(path) = self.folder(vcenter_host) {
+            let options = Options {
+                run_dir: self.folders.run.clone(),
+                scratch_dir: self.folders.scratch.clone(),
+                ..Options::default()
+            };
+            return Ok(Arc::new(FileSource::new(path, options)));
         }
         let access = self.access(vcenter_host)?;
         Ok(Arc::new(connect(&access).await?))
@@ -174,8 +212,12 @@ pub(super) async fn connect(access: &Access) -> Result<VsphereSource, SourceFail
         ..Patience::default()
     };
     let source = VsphereSource::connect(&endpoint, &trust, credentials, patience).await?;
-    Ok(source.quiescing(match access.quiesce {
+    let source = source.quiescing(match access.quiesce {
         true => Quiesce::Guest,
         false => Quiesce::No,
-    }))
+    });
+    Ok(match access.vddk.clone() {
+        Some((settings, run_dir)) => source.reading_through(Vddk::new(settings, run_dir)),
+        None => source,
+    })
 }

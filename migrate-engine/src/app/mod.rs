@@ -33,7 +33,7 @@ use crate::model::{CopyReport, Outcome};
 use crate::pipeline::{Board, Copier};
 use crate::source;
 
-pub use book::{Access, Book};
+pub use book::{Access, Book, Folders};
 pub use certificate::CertificateFiles;
 pub use discover::discover;
 pub use listen::Service;

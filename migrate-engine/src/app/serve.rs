@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::book::{self, Access, Book};
+use super::book::{self, Access, Book, Folders};
 use super::certificate::{Certificate, CertificateFiles};
 use super::parts::Parts;
 use super::tls::TlsListener;
@@ -75,7 +75,11 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
         serving.sources.display()
     );
     let hub = serving.workers.as_ref().map(|way| Hub::new(way.silence));
-    let book = Arc::new(Book::new(sources, hub.clone()));
+    let folders = Folders {
+        run: serving.replicator.run.dir().to_owned(),
+        scratch: serving.replicator.run.scratch().to_owned(),
+    };
+    let book = Arc::new(Book::new(sources, folders, hub.clone()));
     let stopping = CancellationToken::new();
     let (board, store) = (
         serving.replicator.board.clone(),
@@ -296,6 +300,7 @@ impl Discoverer for Finder {
             password: request.password.clone(),
             believe: self.0.believe(&request.vcenter),
             quiesce: false,
+            vddk: self.0.vddk(&request.vcenter),
             answer: ANSWER,
         };
         let source = book::connect(&access).await?;

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use tokio_util::sync::CancellationToken;
 
-use super::book::Book;
+use super::book::{Book, Folders};
 use super::parts::Parts;
 use super::serve::{self, Heard, Signals};
 use super::{Ending, human};
 use crate::api;
 use crate::config::{Believe, Sources};
 use crate::source::vsphere::Trust;
+use crate::store::{DeadRun, Run};
 use crate::worker::hand::{Access, Hand, Line, ServiceAddress};
 
 /// What a worker is made of.
@@ -26,6 +27,8 @@ pub struct Working {
     pub token: PathBuf,
     /// The file of sources.
     pub sources: PathBuf,
+    /// Where sockets are kept; of workers alone.
+    pub runtime_dir: PathBuf,
     /// Where discovery is asked for, where it is.
     pub discovery_listen: Option<SocketAddr>,
 }
@@ -46,7 +49,13 @@ pub async fn work(working: Working) -> anyhow::Result<Ending> {
     let token = crate::model::Secret::new(token.trim());
     let trust: Trust = super::book::trust(&working.believe).map_err(|why| anyhow::anyhow!(why))?;
     let access = Access::new(working.service, &trust, token)?;
-    let book = Arc::new(Book::new(sources, None));
+    let (run, dead) = Run::begin(&working.runtime_dir, &std::env::temp_dir())?;
+    dead.into_iter().for_each(DeadRun::forget);
+    let folders = Folders {
+        run: run.dir().to_owned(),
+        scratch: run.scratch().to_owned(),
+    };
+    let book = Arc::new(Book::new(sources, folders, None));
     let stopping = CancellationToken::new();
     let mut parts = Parts::default();
     if let Some(address) = working.discovery_listen {

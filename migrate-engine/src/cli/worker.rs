@@ -23,6 +23,9 @@ pub(super) struct Arguments {
     /// The file that tells how sources are reached from here; read anew on SIGHUP.
     #[arg(long, value_name = "PATH", default_value = "/etc/migrate-engine/sources.toml")]
     sources: PathBuf,
+    /// Where sockets are kept, while servers of ours read disks. Not that of a service.
+    #[arg(long, value_name = "DIR", default_value = "/run/migrate-engine-worker")]
+    runtime_dir: PathBuf,
     /// Where discovery is asked for, on the loopback, such as 127.0.0.1:9081; without it, nowhere.
     #[arg(long, value_name = "ADDRESS:PORT")]
     discovery_listen: Option<SocketAddr>,
@@ -41,6 +44,7 @@ impl Arguments {
             believe: self.trust.believe(),
             token: self.token_file,
             sources: self.sources,
+            runtime_dir: self.runtime_dir,
             discovery_listen: self.discovery_listen,
         })
         .await

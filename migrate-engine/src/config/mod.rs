@@ -4,6 +4,7 @@ pub(crate) mod alarms;
 pub(crate) mod existing;
 mod sources;
 pub mod steps;
+mod vddk;
 mod workers;
 
 use std::path::PathBuf;
@@ -12,7 +13,8 @@ use std::time::Duration;
 use crate::model::{DigestKind, Route, Size};
 
 pub use alarms::Pace;
-pub use sources::{Believe, SourceEntry, Sources, SourcesError};
+pub use sources::{Believe, FilesEntry, SourceEntry, Sources, SourcesError};
+pub use vddk::VddkSettings;
 pub use workers::WorkerEntry;
 
 /// How the bytes are sent where they do not go to the device itself.

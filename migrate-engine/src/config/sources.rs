@@ -7,15 +7,18 @@
 //! username = "migration@vsphere.local"
 //! password_file = "/etc/migrate-engine/vcenter.password"
 //! fingerprint = "AB:CD:…"              # or ca_file = "…"; without either, the system's authorities
+//! vddk = "/opt/vmware-vix-disklib-distrib" # reads disks by VMware's own library, see `vddk.rs`
 //! ```
 //!
-//! Those that are reached through a worker stand in `[[worker]]` ([`WorkerEntry`]) instead.
+//! Folders of images and packages stand in `[[files]]` ([`FilesEntry`]). Those that are reached through a worker stand in `[[worker]]` ([`WorkerEntry`]) instead.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::VddkSettings;
+use super::vddk::VddkKeys;
 use super::workers::{self, WorkerEntry};
 use crate::model::Secret;
 
@@ -23,6 +26,7 @@ use crate::model::Secret;
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     entries: Vec<SourceEntry>,
+    files: Vec<FilesEntry>,
     workers: Vec<WorkerEntry>,
 }
 
@@ -39,6 +43,18 @@ pub struct SourceEntry {
     pub believe: Believe,
     /// Whether guests are brought to rest for snapshots.
     pub quiesce: bool,
+    /// VMware's own library to read disks with, where it is there.
+    pub vddk: Option<VddkSettings>,
+}
+
+/// A folder of images and packages as a source.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilesEntry {
+    /// Its name, as it is asked for.
+    pub host: String,
+    /// The folder, or one file.
+    pub path: PathBuf,
 }
 
 /// Whom to believe to be a source.
@@ -93,6 +109,8 @@ struct File {
     #[serde(default)]
     vsphere: Vec<Entry>,
     #[serde(default)]
+    files: Vec<FilesEntry>,
+    #[serde(default)]
     worker: Vec<workers::Entry>,
 }
 
@@ -108,6 +126,10 @@ struct Entry {
     insecure: bool,
     #[serde(default)]
     quiesce: bool,
+    vddk: Option<PathBuf>,
+    vddk_transports: Option<String>,
+    nbdkit: Option<PathBuf>,
+    vddk_plugin: Option<PathBuf>,
 }
 
 impl Sources {
@@ -133,7 +155,11 @@ impl Sources {
             let entry = entry.whole(path, &workers)?;
             workers.push(entry);
         }
-        let sources = Self { entries, workers };
+        let sources = Self {
+            entries,
+            files: files_of(file.files, path)?,
+            workers,
+        };
         sources.are_told_once(path)?;
         Ok(sources)
     }
@@ -171,6 +197,14 @@ impl Sources {
         self.workers.iter().find(|worker| worker.token == token)
     }
 
+    /// The folder of images and packages of this name. Names have no case.
+    #[must_use]
+    pub fn folder(&self, host: &str) -> Option<&FilesEntry> {
+        self.files
+            .iter()
+            .find(|files| files.host.eq_ignore_ascii_case(host.trim()))
+    }
+
     /// Whether there are workers.
     #[must_use]
     pub fn has_workers(&self) -> bool {
@@ -190,7 +224,8 @@ impl Sources {
     pub fn hosts(&self) -> Vec<&str> {
         let behind = self.workers.iter().flat_map(|worker| &worker.sources);
         let here = self.entries.iter().map(|entry| &entry.host);
-        here.chain(behind).map(String::as_str).collect()
+        let files = self.files.iter().map(|files| &files.host);
+        here.chain(files).chain(behind).map(String::as_str).collect()
     }
 }
 
@@ -207,6 +242,8 @@ impl Entry {
                 return Err(wrong(path, &self, problem));
             }
         };
+        let vddk = self.vddk_keys().settings(folder);
+        let vddk = vddk.map_err(|problem| wrong(path, &self, problem))?;
         let place = folder.join(&self.password_file);
         let text = std::fs::read_to_string(&place).map_err(reading(&place))?;
         let password = text.strip_suffix('\n').unwrap_or(&text);
@@ -221,8 +258,38 @@ impl Entry {
             username: self.username,
             believe,
             quiesce: self.quiesce,
+            vddk,
         })
     }
+
+    fn vddk_keys(&self) -> VddkKeys {
+        VddkKeys {
+            libdir: self.vddk.clone(),
+            transports: self.vddk_transports.clone(),
+            nbdkit: self.nbdkit.clone(),
+            plugin: self.vddk_plugin.clone(),
+        }
+    }
+}
+
+/// The folders, which must be there: relative to the file of sources.
+fn files_of(entries: Vec<FilesEntry>, path: &Path) -> Result<Vec<FilesEntry>, SourcesError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let whole = |entry: FilesEntry| {
+        let place = folder.join(&entry.path);
+        match place.exists() {
+            true => Ok(FilesEntry { path: place, ..entry }),
+            false => Err(SourcesError::Entry {
+                path: path.to_owned(),
+                problem: format!(
+                    "is at {}, where nothing is: make it, or mend its path",
+                    place.display()
+                ),
+                host: entry.host,
+            }),
+        }
+    };
+    entries.into_iter().map(whole).collect()
 }
 
 fn wrong(path: &Path, entry: &Entry, problem: impl Into<String>) -> SourcesError {
@@ -288,6 +355,15 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_of_files_is_found_by_its_name() {
+        let sources = read("[[files]]\nhost = \"shelf\"\npath = \".\"\n").unwrap();
+        assert_eq!(sources.hosts(), ["shelf"]);
+        assert!(sources.folder("Shelf").is_some() && sources.get("shelf").is_none());
+        let error = read("[[files]]\nhost = \"shelf\"\npath = \"nowhere\"\n").unwrap_err();
+        assert!(error.to_string().contains("where nothing is"), "{error}");
+    }
+
+    #[test]
     fn what_is_wrong_with_a_worker_is_said() {
         let short = BEHIND.replace("\"token\"", "\"empty\"");
         let both = format!("{ONE}{}", BEHIND.replace("far", "VC"));
@@ -308,13 +384,29 @@ mod tests {
     }
 
     #[test]
+    fn vmwares_library_is_used_where_it_is_named() {
+        assert_eq!(read(ONE).unwrap().get("vc").unwrap().vddk, None);
+        let named = read(&format!(
+            "{ONE}vddk = \"/opt/vddk\"\nvddk_plugin = \"/p/vddk.so\"\n"
+        ))
+        .unwrap();
+        let expected = VddkSettings {
+            plugin: "/p/vddk.so".into(),
+            ..VddkSettings::new("/opt/vddk".into())
+        };
+        assert_eq!(named.get("vc").unwrap().vddk, Some(expected));
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_the_place() {
         let twice = format!("{ONE}{ONE}");
         let both = format!("{ONE}insecure = true\nfingerprint = \"AB\"\n");
         let unknown = format!("{ONE}pasword = \"x\"\n");
         let empty = ONE.replace("\"pw\"", "\"empty\"");
         let missing = ONE.replace("\"pw\"", "\"nowhere\"");
+        let alone = format!("{ONE}nbdkit = \"nbdkit\"\n");
         for (text, expected) in [
+            (alone, "`vc` has nbdkit without vddk"),
             (twice, "twice"),
             (both, "keep one of them"),
             (unknown, "not what it should be"),

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub struct Output {
 #[derive(Debug, Clone)]
 pub struct Command {
     tool: Tool,
+    /// What is started in the tool's place, where that was named.
+    program: Option<PathBuf>,
     arguments: Vec<OsString>,
     limits: Limits,
     timeout: Duration,
@@ -58,11 +61,19 @@ impl Command {
     pub fn new(tool: Tool) -> Self {
         Command {
             tool,
+            program: None,
             arguments: Vec::new(),
             limits: Limits::default(),
             timeout: Duration::from_secs(30),
             stdout_limit: 1 << 20,
         }
+    }
+
+    /// Starts `program` in the place of the tool's: a path, or a name to be looked up on the search path.
+    #[must_use]
+    pub fn at(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = Some(program.into());
+        self
     }
 
     /// Adds one argument, passed on byte for byte.
@@ -204,18 +215,20 @@ impl Command {
     /// Kills and reaps. A child that is gone already is what we want.
     async fn kill(&self, child: &mut OwnedChild) {
         if let Err(error) = child.kill().await {
-            tracing::debug!(program = self.tool.program, %error, "killing a child that would not be killed");
+            tracing::debug!(program = self.program(), %error, "killing a child that would not be killed");
         }
     }
 
     async fn spawn(&self, stdout: Stdio) -> Result<OwnedChild, ProcessError> {
-        let mut command = tokio::process::Command::new(self.tool.program);
+        let program = self.program.as_deref();
+        let program = program.unwrap_or(Path::new(self.tool.program));
+        let mut command = tokio::process::Command::new(program);
         command.args(&self.arguments).env_clear().env("LC_ALL", "C");
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
-        tracing::debug!(program = self.tool.program, arguments = ?self.arguments, "starting a tool");
+        tracing::debug!(program = %program.display(), arguments = ?self.arguments, "starting a tool");
         spawn::spawn(command, self.limits)
             .await
             .map_err(|source| self.spawn_error(source))
@@ -233,7 +246,8 @@ impl Command {
     }
 
     fn program(&self) -> String {
-        self.tool.program.to_owned()
+        let program = self.program.as_deref();
+        program.map_or_else(|| self.tool.program.to_owned(), |path| path.display().to_string())
     }
 }
 

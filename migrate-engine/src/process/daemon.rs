@@ -56,6 +56,12 @@ impl Daemon {
         self.tail.lock().text()
     }
 
+    /// Whether nothing more will come to [`Daemon::stderr`]: it has ended, and its last words were read.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.reader.is_finished()
+    }
+
     /// Waits for it to end by itself, and says why as an error: a companion has no business ending.
     /// Cancel-safe; on repetition gives the same answer.
     pub async fn died(&mut self) -> ProcessError {

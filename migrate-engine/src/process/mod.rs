@@ -28,6 +28,11 @@ pub const QEMU_IMG: Tool = Tool {
     program: "qemu-img",
     package: "qemu-utils",
 };
+/// Disks of many kinds served as NBD, by plugins.
+pub const NBDKIT: Tool = Tool {
+    program: "nbdkit",
+    package: "nbdkit",
+};
 /// Images served as NBD.
 pub const QEMU_NBD: Tool = Tool {
     program: "qemu-nbd",

@@ -7,6 +7,7 @@ mod files;
 mod fixture;
 mod folders;
 mod image;
+mod library;
 mod listing;
 mod lost;
 mod ova;
@@ -63,6 +64,8 @@ macro_rules! sources {
 sources! {
     vcenter: Some(crate::vsphere::Vsphere::start(&[]).await),
     esxi: Some(crate::vsphere::Vsphere::start(&["-esx"]).await),
+    vcenter_by_library: crate::vsphere::Vsphere::start_with_library(&[]).await,
+    esxi_by_library: crate::vsphere::Vsphere::start_with_library(&["-esx"]).await,
     ova_package: crate::ova::start(),
     raw_image: crate::image::raw(),
     qcow2_image: crate::image::qcow2(),

@@ -10,7 +10,8 @@ use migrate_engine::source::{Cycle, FrozenDisk, Source, SourceFailure, Wanted};
 use serde_json::Value;
 
 use crate::copying::said;
-use crate::fixture::{Fixture, Names, scribbles};
+use crate::fixture::{Fixture, Names, cycle, scribbles};
+use crate::library::Library;
 use crate::site::{PASSWORD, Site, USER};
 
 const SIZE: usize = 8 << 20;
@@ -30,6 +31,8 @@ pub(crate) struct Vsphere {
     site: Site,
     is_host: bool,
     names: Names,
+    /// Reads the disks, in the place of the host's web server.
+    library: Option<Library>,
 }
 
 impl Vsphere {
@@ -61,6 +64,31 @@ impl Vsphere {
                 path: machine.path,
                 name: machine.name,
             },
+            library: None,
+        }
+    }
+
+    /// The same, with disks read through VMware's own library; `None` where a tool is missing.
+    pub(crate) async fn start_with_library(model: &[&str]) -> Option<Self> {
+        let library = Some(Library::new(PASSWORD)?);
+        Some(Self {
+            library,
+            ..Self::start(model).await
+        })
+    }
+
+    pub(crate) fn library(&self) -> &Library {
+        self.library.as_ref().unwrap()
+    }
+
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
+    }
+
+    fn by_its_way(&self, source: VsphereSource) -> VsphereSource {
+        match &self.library {
+            Some(library) => source.reading_through(library.vddk()),
+            None => source,
         }
     }
 
@@ -71,7 +99,7 @@ impl Vsphere {
     }
 
     pub(crate) async fn source_with(&self, patience: Patience) -> VsphereSource {
-        login_with(&self.site, PASSWORD, patience).await.unwrap()
+        self.by_its_way(login_with(&self.site, PASSWORD, patience).await.unwrap())
     }
 
     fn snapshots(&self) -> Vec<Value> {
@@ -102,7 +130,7 @@ async fn login_with(site: &Site, password: &str, patience: Patience) -> Result<V
 #[async_trait]
 impl Fixture for Vsphere {
     async fn source(&self) -> Box<dyn Source> {
-        Box::new(login(&self.site, PASSWORD).await.unwrap())
+        Box::new(self.by_its_way(login(&self.site, PASSWORD).await.unwrap()))
     }
 
     fn names(&self) -> &Names {
@@ -115,6 +143,9 @@ impl Fixture for Vsphere {
     }
 
     fn refused(&self) -> &'static [&'static str] {
+        if self.library.is_some() {
+            return &["odd-no-config", "odd-independent", "odd-raw", "odd-diskless"];
+        }
         &[
             "odd-no-config",
             "odd-independent",
@@ -172,9 +203,11 @@ impl Fixture for Vsphere {
 
     fn left(&self) -> Vec<String> {
         let list = self.snapshots();
-        list.iter()
-            .map(|node| format!("{} of {}", node["name"], node["description"]))
-            .collect()
+        let snapshots = list
+            .iter()
+            .map(|node| format!("{} of {}", node["name"], node["description"]));
+        let servers = self.library.iter().flat_map(Library::left);
+        snapshots.chain(servers).collect()
     }
 
     fn hinder(&self, n: usize) -> bool {
@@ -207,9 +240,16 @@ impl Fixture for Vsphere {
         let other = Trust::Pinned("00".repeat(32).parse().unwrap());
         let untrusted =
             VsphereSource::connect(&self.site.endpoint, &other, credentials(), Patience::default()).await;
-        [wrong, fault, refused.err().unwrap(), untrusted.err().unwrap()]
-            .iter()
-            .map(|failure| said(failure))
-            .collect()
+        let mut failures = vec![wrong, fault, refused.err().unwrap(), untrusted.err().unwrap()];
+        if let Some(library) = &self.library {
+            library.expect_password("another");
+            let source = self.source().await;
+            let machine = source.machine(&self.names.id, None).await.unwrap();
+            let frozen = source.freeze(&machine, &cycle("refused")).await.unwrap();
+            failures.extend(frozen.reader(&frozen.disks()[0], None).await.err());
+            frozen.release().await.unwrap();
+            library.expect_password(PASSWORD);
+        }
+        failures.iter().map(|failure| said(failure)).collect()
     }
 }

@@ -5,7 +5,9 @@
 mod contract;
 mod cost;
 mod cycles;
+mod files;
 mod interruptions;
+mod library;
 mod line;
 mod operator;
 mod schedules;

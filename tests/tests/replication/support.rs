@@ -124,6 +124,7 @@ impl Site {
             ("--fingerprint", print),
             ("--token-file", &path("worker.token")),
             ("--sources", &path("worker-sources.toml")),
+            ("--runtime-dir", &path("w")),
             ("--discovery-listen", "127.0.0.1:0"),
         ] {
             let other = others.iter().find(|(other, _)| *other == name);

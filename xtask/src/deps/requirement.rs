@@ -84,6 +84,11 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     ),
     program("nbd-server", "NBD exports", &["nbd-server"]),
     program("nbdkit", "NBD server to test against, and faults", &["nbdkit"]),
+    Requirement {
+        probe: Probe::File("/usr/include/nbdkit-plugin.h"),
+        reason: "the tests' stand-in for nbdkit's VDDK plugin",
+        packages: &["nbdkit-plugin-dev"],
+    },
     program("nbdinfo", "NBD client to test against", &["libnbd-bin"]),
     program(
         "nbdcopy",

@@ -165,6 +165,17 @@ pub enum VsphereError {
         /// What they are called.
         names: Vec<String>,
     },
+    /// There are snapshots of others, and what is written under them does not lie in the files that can be read.
+    #[error(
+        "`{machine}` has snapshots of others ({}): remove or consolidate them first, or have its disks read by VMware's own library (`vddk` in the file of sources)",
+        names.join(", ")
+    )]
+    SnapshotsOfOthers {
+        /// Its path.
+        machine: String,
+        /// What they are called.
+        names: Vec<String>,
+    },
     /// The snapshot is gone.
     #[error("the snapshot {snapshot} is gone: somebody removed it; begin the cycle again with a new one")]
     SnapshotGone {

@@ -6,7 +6,7 @@
 //!
 //! A cycle of a warm copy: [`Session::discover`], [`Session::enable_change_tracking`], [`Session::create_snapshot`],
 //! [`Session::snapshot_disks`], [`Disk::goes_on_from`] and [`Session::changed_areas`], [`Session::flat_file`], and a copy
-//! from a [`FolderDisk`]; the new change ids are kept when the copy is durable; [`Session::remove_snapshot`].
+//! from a [`FolderDisk`], or from a [`VddkDisk`] where VMware's own library is installed; the new change ids are kept when the copy is durable; [`Session::remove_snapshot`].
 
 mod change_tracking;
 mod credentials;
@@ -28,6 +28,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod vddk;
 
 pub use change_tracking::{
     Area, ChangeId, ChangeIdParseError, Changes, CoverageError, Enabled, FullCopyReason, Page, Since,
@@ -50,4 +51,5 @@ pub use session::{About, Session};
 pub use snapshot::{Quiesce, SnapshotDisks, SnapshotNode, SnapshotRequest};
 pub use soap::{Fault, XmlError};
 pub(crate) use trust::client_config;
-pub use trust::{Fingerprint, FingerprintParseError, Trust, TrustError};
+pub use trust::{Fingerprint, FingerprintParseError, Thumbprint, Trust, TrustError};
+pub use vddk::{Vddk, VddkDisk, VddkError, VddkLogin, VddkPlace};

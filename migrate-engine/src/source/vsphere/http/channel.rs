@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::super::trust::Trust;
+use super::super::trust::{Thumbprint, Trust};
 use super::super::{Endpoint, Patience, TrustError};
 use super::connect::{Connection, Connector};
 use super::{Care, HttpError, Outgoing};
@@ -72,6 +72,11 @@ impl Channel {
 
     pub(in super::super) fn endpoint(&self) -> &Endpoint {
         self.connector.endpoint()
+    }
+
+    /// Of the certificate that the host showed last and that was believed; none before the first connection.
+    pub(in super::super) fn thumbprint(&self) -> Option<Thumbprint> {
+        self.connector.thumbprint()
     }
 
     pub(in super::super) fn patience(&self) -> &Patience {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -15,7 +16,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-use super::super::trust::{Trust, client_config};
+use super::super::trust::{Thumbprint, Trust, client_config};
 use super::super::{Endpoint, Patience, TrustError};
 use super::HttpError;
 
@@ -24,6 +25,8 @@ pub(super) struct Connector {
     endpoint: Endpoint,
     tls: TlsConnector,
     is_skipped: bool,
+    /// Of the certificate that was verified last; where verification is skipped, of the one that was shown.
+    thumbprint: Mutex<Option<Thumbprint>>,
 }
 
 /// One connection. Dropped, it is closed, whatever is on its way.
@@ -40,11 +43,16 @@ impl Connector {
             endpoint,
             tls: TlsConnector::from(Arc::new(config)),
             is_skipped: *trust == Trust::Skipped,
+            thumbprint: Mutex::new(None),
         })
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    pub(super) fn thumbprint(&self) -> Option<Thumbprint> {
+        *self.thumbprint.lock()
     }
 
     pub(super) async fn connect(&self, patience: &Patience) -> Result<Connection, HttpError> {
@@ -88,9 +96,11 @@ impl Connector {
     async fn secured(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, HttpError> {
         let name = ServerName::try_from(self.endpoint.host().to_owned())
             .map_err(|error| HttpError::Request { source: error.into() })?;
-        self.tls
-            .connect(name, stream)
-            .await
-            .map_err(|error| HttpError::of_handshake(self.endpoint.to_string(), error))
+        let connected = self.tls.connect(name, stream).await;
+        let stream = connected.map_err(|error| HttpError::of_handshake(self.endpoint.to_string(), error))?;
+        if let Some([certificate, ..]) = stream.get_ref().1.peer_certificates() {
+            *self.thumbprint.lock() = Some(Thumbprint::of(certificate));
+        }
+        Ok(stream)
     }
 }

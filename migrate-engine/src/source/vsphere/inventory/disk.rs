@@ -150,6 +150,14 @@ impl Disk {
             _ => Some(DiskProblem::NoFile),
         }
     }
+
+    /// The same for a copy through VMware's own library ([`Vddk`](super::super::Vddk)), which reads whatever a snapshot holds.
+    /// Only of what is encrypted we do not know what it gives.
+    #[must_use]
+    pub fn problem_through_library(&self) -> Option<DiskProblem> {
+        let problem = self.problem();
+        problem.or_else(|| self.is_encrypted.then_some(DiskProblem::Encrypted))
+    }
 }
 
 impl Provisioning {
@@ -183,10 +191,10 @@ impl fmt::Display for DiskProblem {
                 "it is a raw device in physical mode, which has no snapshots; copy it on the storage itself"
             }
             Self::Shared => "several machines write to it; stop sharing it first",
-            Self::Encrypted => {
-                "its file holds nothing but cipher; decrypt it, or copy it by VMware's library"
+            Self::Encrypted => "it is encrypted, and its file holds nothing but cipher; decrypt it first",
+            Self::NoFile => {
+                "its datastore holds no flat file of it; VMware's own library can read it: install that, and name it by `vddk` in the file of sources"
             }
-            Self::NoFile => "its datastore holds no flat file of it; copy it by VMware's library",
             Self::UnknownKind => "it lies neither in a file nor in an object that we can read",
         })
     }

@@ -181,6 +181,34 @@ fn disks_of_every_kind_are_told_apart() {
             Some(DiskProblem::NoCapacity)
         ]
     );
+    let judged: Vec<_> = disks
+        .iter()
+        .map(|disk| (disk.problem_as_file(), disk.problem_through_library()))
+        .collect();
+    assert_eq!(
+        judged,
+        [
+            (None, None),
+            (Some(DiskProblem::Independent), Some(DiskProblem::Independent)),
+            (Some(DiskProblem::RdmPhysical), Some(DiskProblem::RdmPhysical)),
+            (Some(DiskProblem::NoFile), None),
+            (Some(DiskProblem::NoFile), None),
+            (Some(DiskProblem::NoCapacity), Some(DiskProblem::NoCapacity))
+        ]
+    );
+    let secret = super::Disk {
+        is_encrypted: true,
+        ..first.clone()
+    };
+    let refused = Some(DiskProblem::Encrypted);
+    assert_eq!(
+        (secret.problem_as_file(), secret.problem_through_library()),
+        (refused, refused)
+    );
+    assert!(
+        DiskProblem::NoFile.to_string().contains("`vddk`"),
+        "it says what would do"
+    );
     assert!(disks[2].is_shared && !first.is_shared);
     assert_eq!(disks[2].datastore.as_deref(), Some("fast"));
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::block::{Extent, extent};
 
 /// Tiles `range` by areas in order and disjoint; what of them lies outside of it counts for nothing.
-pub(super) fn tiled(areas: &[Range<u64>], range: &Range<u64>) -> Vec<Extent> {
+pub(in super::super) fn tiled(areas: &[Range<u64>], range: &Range<u64>) -> Vec<Extent> {
     let first = areas.partition_point(|area| area.end <= range.start);
     let inside = areas[first..].iter().take_while(|area| area.start < range.end);
     let mut at = range.start;

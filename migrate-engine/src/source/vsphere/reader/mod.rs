@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+pub(super) use allocated::tiled;
 pub use binding::SourceBinding;
 pub use limit::RequestLimit;
 

@@ -35,7 +35,8 @@ fn category(error: &VsphereError) -> Category {
         | VsphereError::NoDisk { .. }
         | VsphereError::Disk { .. }
         | VsphereError::NoPermission { .. }
-        | VsphereError::SnapshotsInTheWay { .. } => Category::Refused,
+        | VsphereError::SnapshotsInTheWay { .. }
+        | VsphereError::SnapshotsOfOthers { .. } => Category::Refused,
         _ => Category::Other,
     }
 }

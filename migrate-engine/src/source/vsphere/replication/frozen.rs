@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
 
 use super::super::{
     Area, ChangeId, Changes as Asked, DatastorePath, Disk, FolderDisk, FolderDiskOptions, Machine, Reference,
-    RequestLimit, Session, Since, SnapshotNode, SourceBinding, VsphereError,
+    RequestLimit, Session, Since, SnapshotNode, SourceBinding, Vddk, VddkDisk, VddkError, VddkLogin,
+    VddkPlace, VsphereError,
 };
 use super::VsphereSource;
 use crate::block::BlockRead;
@@ -22,7 +24,25 @@ pub(super) struct FrozenMachine {
     disks: Vec<FrozenDisk>,
     described: Vec<Disk>,
     requests: RequestLimit,
+    vddk: Option<Vddk>,
+    /// Readers of VMware's library that were dropped and have not let go of the snapshot yet.
+    ends: TaskTracker,
+    tracking: Tracking,
 }
+
+/// Whether what the vCenter tells of changes is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tracking {
+    /// It is.
+    Believed,
+    /// It is not, because somebody may go back to a snapshot of his own: of changes since a point in time that was left so, nobody
+    /// promises that they are told. The reader itself tells what is in use.
+    Doubted,
+}
+
+/// Why all of a disk is read then.
+const DOUBTED: &str =
+    "the machine has snapshots of others, and a return to one of them would not show among the changes";
 
 impl FrozenMachine {
     pub(super) fn new(
@@ -30,6 +50,7 @@ impl FrozenMachine {
         machine: &Machine,
         snapshot: Reference,
         described: Vec<Disk>,
+        tracking: Tracking,
     ) -> Self {
         let session = source.session.clone();
         let disks = described
@@ -38,7 +59,10 @@ impl FrozenMachine {
                 id: disk.id.clone(),
                 label: disk.label.clone(),
                 capacity: disk.capacity_bytes.unwrap_or_default(),
-                mark: disk.change_id.as_ref().map(ToString::to_string),
+                mark: match tracking {
+                    Tracking::Believed => disk.change_id.as_ref().map(ToString::to_string),
+                    Tracking::Doubted => None,
+                },
                 content: Some(SourceBinding::new(session.endpoint(), machine, &snapshot, disk).to_string()),
             })
             .collect();
@@ -50,6 +74,9 @@ impl FrozenMachine {
             disks,
             described,
             requests: source.requests.clone(),
+            vddk: source.vddk.clone(),
+            ends: TaskTracker::new(),
+            tracking,
         }
     }
 
@@ -69,9 +96,37 @@ impl FrozenMachine {
         Ok(asked.await?)
     }
 
+    /// The disk with all that lies below it, as VMware's library gives it.
+    async fn through_library(
+        &self,
+        vddk: &Vddk,
+        disk: &FrozenDisk,
+        path: &DatastorePath,
+        allocated: Option<Arc<[Range<u64>]>>,
+    ) -> Result<VddkDisk, VddkError> {
+        let server = self.session.endpoint();
+        let thumbprint = self.session.thumbprint();
+        let login = VddkLogin {
+            server: server.clone(),
+            credentials: self.session.credentials().clone(),
+            thumbprint: thumbprint.ok_or_else(|| VddkError::NoThumbprint {
+                server: server.to_string(),
+            })?,
+        };
+        let place = VddkPlace {
+            machine: self.machine.id.clone(),
+            snapshot: self.snapshot.id.clone(),
+            file: path.to_string(),
+            label: disk.label.clone(),
+            capacity: disk.capacity,
+        };
+        vddk.open(&login, &place, allocated, &self.ends).await
+    }
+
     /// All of the disk; what is in use, where the vCenter can tell.
     async fn all(&self, disk: &Disk, reason: Option<String>) -> Result<Changes, SourceFailure> {
         let allocated = match disk.change_id {
+            _ if self.tracking == Tracking::Doubted => None,
             None => None,
             Some(_) => match self.ask(disk, &Since::Creation).await? {
                 Asked::Areas(areas) => Some(ranges(&areas)),
@@ -96,6 +151,9 @@ impl Frozen for FrozenMachine {
         let Some(before) = since else {
             return self.all(disk, None).await;
         };
+        if self.tracking == Tracking::Doubted {
+            return self.all(disk, Some(DOUBTED.to_owned())).await;
+        }
         let id: ChangeId = match before.mark.parse() {
             Ok(id) => id,
             Err(error) => {
@@ -124,6 +182,11 @@ impl Frozen for FrozenMachine {
             .unwrap_or_default()
             .parse()
             .map_err(super::super::FolderError::from)?;
+        if let Some(vddk) = &self.vddk {
+            return Ok(Arc::new(
+                self.through_library(vddk, disk, &path, allocated).await?,
+            ));
+        }
         let file = self
             .session
             .flat_file(&path, self.datacenter.as_deref(), disk.capacity)
@@ -155,6 +218,8 @@ impl Frozen for FrozenMachine {
     }
 
     async fn release(&self) -> Result<(), SourceFailure> {
+        self.ends.close();
+        self.ends.wait().await;
         Ok(self.session.remove_snapshot(&self.snapshot).await?)
     }
 }

@@ -2,21 +2,24 @@
 //!
 //! The order of a cycle: the machine as it is now → what earlier cycles of ours left is removed → tracking is on, and in
 //! effect → a snapshot, of which only one of ours is ever there → its disks with their change ids → the reads → its
-//! removal. With no other snapshot in the way, what a snapshot froze is always the lowest, flat file of a disk.
+//! removal. With no other snapshot in the way, what a snapshot froze is always the lowest, flat file of a disk. Only VMware's own
+//! library reads disks with snapshots of others below ours.
 
 mod failure;
 mod frozen;
+mod judge;
 mod spec;
 
 use async_trait::async_trait;
 
 use super::{
-    Credentials, Disk, Enabled, Endpoint, Machine, Patience, Query, Quiesce, RequestLimit, Session,
-    SnapshotNode, SnapshotRequest, Trust, VsphereError,
+    Credentials, Enabled, Endpoint, Machine, Patience, Query, Quiesce, Reference, RequestLimit, Session,
+    SnapshotNode, SnapshotRequest, Trust, Vddk, VsphereError,
 };
 use crate::model::MachineSpec;
-use crate::source::{Category, Cycle, Frozen, Source, SourceFailure, Wanted};
-use frozen::FrozenMachine;
+use crate::source::{Cycle, Frozen, Source, SourceFailure, Wanted};
+use frozen::{FrozenMachine, Tracking};
+use judge::{Way, free_of_others, only_snapshots, readable};
 
 /// How the names of all our snapshots begin.
 const PREFIX: &str = "volumed ";
@@ -29,6 +32,8 @@ pub struct VsphereSource {
     quiesce: Quiesce,
     /// All disks that are read at once share them.
     requests: RequestLimit,
+    /// Reads the disks in the place of the host's web server, where it is there.
+    vddk: Option<Vddk>,
 }
 
 impl VsphereSource {
@@ -47,6 +52,7 @@ impl VsphereSource {
             session,
             quiesce: Quiesce::No,
             requests: RequestLimit::default(),
+            vddk: None,
         })
     }
 
@@ -54,6 +60,16 @@ impl VsphereSource {
     #[must_use]
     pub fn quiescing(self, quiesce: Quiesce) -> Self {
         Self { quiesce, ..self }
+    }
+
+    /// The same, with disks read through VMware's own library: also those of which there is no flat file, and those of machines
+    /// with snapshots of others. Whether the library is there is seen at each freeze, before anything is changed.
+    #[must_use]
+    pub fn reading_through(self, vddk: Vddk) -> Self {
+        Self {
+            vddk: Some(vddk),
+            ..self
+        }
     }
 
     /// Logs out.
@@ -118,6 +134,39 @@ impl VsphereSource {
         }
     }
 
+    /// What a snapshot of ours holds.
+    async fn frozen(&self, machine: &Machine, snapshot: &Reference) -> Result<FrozenMachine, VsphereError> {
+        let disks = self.session.snapshot_disks(snapshot).await?.disks;
+        let tracking = match self.way() {
+            Way::Files => Tracking::Believed,
+            // Asked after ours was made: one that came meanwhile is below it.
+            Way::Library => {
+                let tree = self.session.snapshots(&machine.reference()).await?;
+                match SnapshotNode::walk(&tree)
+                    .iter()
+                    .all(|node| node.id == snapshot.id)
+                {
+                    true => Tracking::Believed,
+                    false => Tracking::Doubted,
+                }
+            }
+        };
+        Ok(FrozenMachine::new(
+            self,
+            machine,
+            snapshot.clone(),
+            disks,
+            tracking,
+        ))
+    }
+
+    fn way(&self) -> Way {
+        match self.vddk {
+            None => Way::Files,
+            Some(_) => Way::Library,
+        }
+    }
+
     fn request(&self, name: String, owner: &str) -> SnapshotRequest {
         SnapshotRequest {
             name,
@@ -139,25 +188,33 @@ impl Source for VsphereSource {
             datacenter: wanted.datacenter.clone(),
         };
         let found = self.session.discover(&query).await?;
-        Ok(found.machines.iter().map(spec::of).collect())
+        let way = self.way();
+        Ok(found
+            .machines
+            .iter()
+            .map(|machine| spec::of(machine, way))
+            .collect())
     }
 
     async fn machine(&self, wanted: &str, datacenter: Option<&str>) -> Result<MachineSpec, SourceFailure> {
         let machine = self.find(wanted, datacenter).await?;
-        readable(&machine)?;
-        Ok(spec::of(&machine))
+        readable(&machine, self.way())?;
+        Ok(spec::of(&machine, self.way()))
     }
 
     async fn freeze(&self, machine: &MachineSpec, cycle: &Cycle) -> Result<Box<dyn Frozen>, SourceFailure> {
+        if let Some(vddk) = &self.vddk {
+            vddk.check().await?;
+        }
         let request = self.request(format!("{PREFIX}{}", cycle.name), &cycle.owner);
         let found = self.find(&machine.id, None).await?;
         let removed = self.remove_old(&found, &cycle.owner, Some(&request.name)).await;
         // Whatever was in the way: snapshots of ours may be left.
         removed.map_err(|failure| failure.unknown_if(true))?;
         let found = self.find(&machine.id, None).await?;
-        readable(&found)?;
+        readable(&found, self.way())?;
         free_of_others(&found, &cycle.owner)?;
-        only_snapshots(&found, |node| {
+        only_snapshots(&found, self.way(), |node| {
             (&node.name, &node.description) == (&request.name, &request.description)
         })?;
         // With our own snapshot there, tracking was seen to before.
@@ -166,8 +223,8 @@ impl Source for VsphereSource {
         }
         let reference = found.reference();
         let snapshot = self.session.create_snapshot(&reference, &request).await?;
-        match self.session.snapshot_disks(&snapshot).await {
-            Ok(disks) => Ok(Box::new(FrozenMachine::new(self, &found, snapshot, disks.disks))),
+        match self.frozen(&found, &snapshot).await {
+            Ok(frozen) => Ok(Box::new(frozen)),
             Err(error) => {
                 let removed = self.session.remove_snapshot(&snapshot).await;
                 if let Err(left) = &removed {
@@ -182,61 +239,4 @@ impl Source for VsphereSource {
         let found = self.find(&machine.id, None).await?;
         self.remove_old(&found, owner, None).await
     }
-}
-
-/// Whether the disks can be read as files, each with its size known, and nobody else's snapshot stands on them.
-fn readable(machine: &Machine) -> Result<(), SourceFailure> {
-    let disks = machine.copyable_disks()?;
-    let problem = |disk: &Disk| Some((disk.label.clone(), disk.problem_as_file()?));
-    if let Some((disk, problem)) = disks.iter().find_map(problem) {
-        let error = VsphereError::Disk {
-            machine: machine.path.clone(),
-            disk,
-            problem,
-        };
-        return Err(error.into());
-    }
-    only_snapshots(machine, |node| node.name.starts_with(PREFIX))
-}
-
-/// Whether no other engine replicates the machine: that passes.
-fn free_of_others(machine: &Machine, owner: &str) -> Result<(), SourceFailure> {
-    let all = machine.all_snapshots();
-    let is_theirs = |node: &&&SnapshotNode| node.name.starts_with(PREFIX) && node.description != owner;
-    match all.iter().find(is_theirs) {
-        None => Ok(()),
-        Some(theirs) => {
-            let why = format!(
-                "`{}` is being replicated by {}: wait for it, or remove the snapshot `{}` where that engine is gone",
-                machine.path, theirs.description, theirs.name
-            );
-            Err(SourceFailure::new(Category::Other, why))
-        }
-    }
-}
-
-/// What is written under a snapshot that is none of `ours` does not lie in the files that we can read.
-fn only_snapshots(machine: &Machine, ours: impl Fn(&SnapshotNode) -> bool) -> Result<(), SourceFailure> {
-    let all = machine.all_snapshots();
-    let strangers: Vec<String> = all
-        .iter()
-        .filter(|node| !ours(node))
-        .map(|node| node.name.clone())
-        .collect();
-    if !strangers.is_empty() {
-        let error = VsphereError::SnapshotsInTheWay {
-            machine: machine.path.clone(),
-            names: strangers,
-        };
-        return Err(error.into());
-    }
-    // Between a snapshot of ours and its removal, a consolidation may be due: that is ours to wait for.
-    if machine.needs_consolidation && all.is_empty() {
-        let why = format!(
-            "the disks of `{}` need consolidation: do that in the vCenter first",
-            machine.path
-        );
-        return Err(SourceFailure::new(Category::Refused, why));
-    }
-    Ok(())
 }

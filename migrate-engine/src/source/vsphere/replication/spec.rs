@@ -1,9 +1,10 @@
 //! A vCenter's machine in the words that all sources share. Pure.
 
 use super::super::{Disk, Firmware, Machine, NetworkCard};
+use super::judge::{Way, readable};
 use crate::model::{DiskSpec, MachineSpec, NetworkSpec};
 
-pub(super) fn of(machine: &Machine) -> MachineSpec {
+pub(super) fn of(machine: &Machine, way: Way) -> MachineSpec {
     let place = MachineSpec {
         id: machine.id.clone(),
         name: machine.name.clone(),
@@ -11,7 +12,7 @@ pub(super) fn of(machine: &Machine) -> MachineSpec {
         datacenter: machine.datacenter.clone(),
         host: machine.host.clone(),
         power_state: machine.power_state.clone(),
-        problem: super::readable(machine).err().map(|error| error.to_string()),
+        problem: readable(machine, way).err().map(|error| error.to_string()),
         notes: notes(machine),
         ..MachineSpec::default()
     };

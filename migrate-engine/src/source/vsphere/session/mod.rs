@@ -25,7 +25,7 @@ use state::LoginState;
 use super::http::{Answer, Channel, Outgoing};
 use super::reference::Reference;
 use super::soap::{Call, Element, SoapError, Xml, read};
-use super::{Credentials, Endpoint, Patience, Trust, TrustError, VsphereError};
+use super::{Credentials, Endpoint, Patience, Thumbprint, Trust, TrustError, VsphereError};
 
 const PATH: &str = "/sdk";
 /// The largest answer: a page of 100 machines takes a few MiB.
@@ -96,6 +96,17 @@ impl Session {
     #[must_use]
     pub fn about(&self) -> &About {
         &self.shared.content.about
+    }
+
+    /// The SHA-1 of the certificate that the host showed last and that was believed, for tools that want it.
+    #[must_use]
+    pub fn thumbprint(&self) -> Option<Thumbprint> {
+        self.shared.channel.thumbprint()
+    }
+
+    /// Who we are there.
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.shared.credentials
     }
 
     /// The cookie of the session as a `Cookie` header has it, `vmware_soap_session="…"` with its quotes: opens

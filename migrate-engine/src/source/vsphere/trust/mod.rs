@@ -1,6 +1,7 @@
 //! Which certificate of a vCenter or a host is believed.
 
 mod fingerprint;
+mod thumbprint;
 mod verifier;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 pub use fingerprint::{Fingerprint, FingerprintParseError};
+pub use thumbprint::Thumbprint;
 pub(super) use verifier::{Rejection, rejection};
 use verifier::{Rule, Verifier};
 
