@@ -129,6 +129,17 @@ pub(super) const CASES: &[Case] = &[
         ..RANDOM
     },
     Case {
+        key: "slow-unhashed",
+        name: "random, source with 10 ms of latency, without a digest, which no peer computes",
+        server: Serving::Nbdkit(&["--filter=delay"], &["delay-read=10ms"]),
+        tuning: Tuning {
+            slow_source: true,
+            unhashed: true,
+            ..PLAIN
+        },
+        ..RANDOM
+    },
+    Case {
         key: "limit",
         name: "random, against direct writes of the same bytes without NBD",
         goal: 0.65,
