@@ -9,7 +9,9 @@ mod events;
 mod job;
 mod metrics;
 mod problem;
+mod ready;
 mod replications;
+mod request_id;
 mod schedules;
 mod sources;
 #[cfg(test)]
@@ -31,7 +33,7 @@ use crate::pipeline::{Board, Desk};
 pub use discover::{Discoverer, DiscoveryRequest, discovered};
 pub use schedules::Schedules;
 pub use token::Token;
-pub use worker::{Workers, workers};
+pub use worker::{Named, Workers, workers};
 
 /// The largest request.
 const LARGEST: usize = 1 << 20;
@@ -56,6 +58,7 @@ pub fn router(api: Api) -> Router {
         .fallback(problem::route_not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(api)
+        .layer(middleware::from_fn(request_id::name))
 }
 
 /// What replications are asked for through. Cheap to clone.
@@ -73,6 +76,9 @@ pub struct Replications {
 
 /// The API of replications, ready to be served: with those of schedules and transfers, behind a token but for `/healthz`.
 pub fn replications(state: Replications) -> Router {
+    let ready = Router::new()
+        .route("/readyz", get(ready::serve))
+        .with_state(state.clone());
     let guarded = Router::new()
         .nest("/api/v1", replications::routes().merge(sources::routes()))
         .with_state(state.clone())
@@ -90,10 +96,12 @@ pub fn replications(state: Replications) -> Router {
         .layer(middleware::from_fn_with_state(state.token, token::require));
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
+        .merge(ready)
         .merge(guarded)
         .layer(DefaultBodyLimit::max(LARGEST))
         .fallback(problem::route_not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(middleware::from_fn(request_id::name))
 }
 
 /// The API of discovery, ready to be served. Who asks brings along who he is at the source.
@@ -105,4 +113,5 @@ pub fn discovery(discoverer: Arc<dyn Discoverer>) -> Router {
         .fallback(problem::route_not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(discoverer)
+        .layer(middleware::from_fn(request_id::name))
 }

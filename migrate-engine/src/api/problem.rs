@@ -21,6 +21,8 @@ pub(super) struct Problem {
     pub(super) code: Code,
     pub(super) detail: String,
     pub(super) hint: Cow<'static, str>,
+    /// The name of the request, once it is known.
+    request_id: Option<String>,
 }
 
 /// Every kind of problem.
@@ -64,6 +66,8 @@ struct Body<'a> {
     code: Code,
     detail: &'a str,
     hint: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
 impl Code {
@@ -134,6 +138,15 @@ impl Problem {
             code,
             detail: detail.into(),
             hint: hint.into(),
+            request_id: None,
+        }
+    }
+
+    /// The same, of the request of this name.
+    pub(super) fn named(self, request: &str) -> Self {
+        Self {
+            request_id: Some(request.to_owned()),
+            ..self
         }
     }
 
@@ -228,26 +241,30 @@ impl IntoResponse for Problem {
             code: self.code,
             detail: &self.detail,
             hint: &self.hint,
+            request_id: self.request_id.as_deref(),
         };
         let text = serde_json::to_string(&body).expect("a problem has only strings and numbers");
-        (status, [(CONTENT_TYPE, "application/problem+json")], text).into_response()
+        let mut response = (status, [(CONTENT_TYPE, "application/problem+json")], text).into_response();
+        // For whoever knows the name of the request.
+        response.extensions_mut().insert(self);
+        response
     }
 }
 
 /// Answers a path that there is not.
 pub(super) async fn route_not_found(uri: Uri) -> Problem {
-    Problem {
-        code: Code::RouteNotFound,
-        detail: format!("there is no {}", uri.path()),
-        hint: "README.md, docs/replication.md and docs/scheduling.md list what there is".into(),
-    }
+    Problem::new(
+        Code::RouteNotFound,
+        format!("there is no {}", uri.path()),
+        "README.md, docs/replication.md and docs/scheduling.md list what there is",
+    )
 }
 
 /// Answers a method that the path does not take.
 pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
-    Problem {
-        code: Code::MethodNotAllowed,
-        detail: format!("{} does not take {method}", uri.path()),
-        hint: "what is looked at is read with GET, what changes something is asked for with POST".into(),
-    }
+    Problem::new(
+        Code::MethodNotAllowed,
+        format!("{} does not take {method}", uri.path()),
+        "what is looked at is read with GET, what changes something is asked for with POST",
+    )
 }

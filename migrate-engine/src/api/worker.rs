@@ -23,13 +23,16 @@ use crate::worker::wire::{CallId, Moved, Orders, Outcome, Report, Steer};
 /// The largest message of a worker: digests and changes of a disk. 16 bytes for each MiB of it.
 const LARGEST: usize = 1 << 30;
 
+/// Which worker has a token.
+pub type Named = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// What workers are heard with. Cheap to clone.
 #[derive(Clone)]
 pub struct Workers {
     /// Where their calls are.
     pub hub: Hub,
     /// Which worker has a token.
-    pub named: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub named: Named,
 }
 
 /// The worker that a request comes from.

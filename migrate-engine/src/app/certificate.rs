@@ -40,7 +40,9 @@ impl Certificate {
             make(&files)?;
         }
         let (config, print) = read(&files)?;
-        human::say(&format!("the fingerprint that workers are to believe: {print}"));
+        human::say(&format!(
+            "the fingerprint that callers from elsewhere are to believe: {print}"
+        ));
         Ok(Self {
             files,
             config: RwLock::new(Arc::new(config)),

@@ -4,6 +4,7 @@ mod book;
 mod certificate;
 pub mod client;
 mod discover;
+mod doors;
 mod human;
 pub mod jobs;
 mod listen;

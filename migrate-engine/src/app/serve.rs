@@ -7,16 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
-use axum::Router;
-use axum::serve::Listener;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::book::{self, Access, Book, Folders};
 use super::certificate::{Certificate, CertificateFiles};
+use super::doors::{Door, is_loopback};
 use super::parts::Parts;
-use super::tls::TlsListener;
 use super::{Ending, human, scheduled};
 use crate::api::{self, Api, Discoverer, DiscoveryRequest, Replications, Token};
 use crate::config::Sources;
@@ -41,10 +38,12 @@ pub struct Serving {
     pub rate: Rate,
     /// The file of the token; made where it is not there.
     pub token: PathBuf,
-    /// Where replications are asked for.
+    /// Where replications are asked for: elsewhere than on the loopback over TLS.
     pub listen: SocketAddr,
     /// Where discovery is asked for.
     pub discovery_listen: SocketAddr,
+    /// What is shown to those who come from elsewhere.
+    pub certificate: CertificateFiles,
     /// How workers are heard, where they are.
     pub workers: Option<Way>,
     /// The configurations of the target that callers may name.
@@ -55,8 +54,6 @@ pub struct Serving {
 pub struct Way {
     /// Where they are heard, over TLS.
     pub listen: SocketAddr,
-    /// What is shown to them.
-    pub certificate: CertificateFiles,
     /// How long one may be silent before it counts as gone.
     pub silence: Duration,
 }
@@ -90,12 +87,15 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     let dispatcher = Arc::new(dispatcher);
     let desk = Desk::new(Arc::clone(&dispatcher), serving.known_configs);
     let mut parts = Parts::default();
-    let certificate = match (serving.workers, hub) {
-        (Some(way), Some(hub)) => Some(hear_workers(&mut parts, way, hub, &book).await?),
-        _ => None,
-    };
-    let replications = bind("replications", serving.listen).await?;
-    let discovery = bind("discovery", serving.discovery_listen).await?;
+    let is_reached = serving.workers.is_some() || !is_loopback(serving.listen);
+    let certificate = is_reached.then(|| Certificate::read_or_make(serving.certificate));
+    let certificate = certificate.transpose()?.map(Arc::new);
+    if let (Some(way), Some(hub), Some(shown)) = (serving.workers, hub, &certificate) {
+        let door = Door::far("workers", way.listen, shown).await?;
+        hear_workers(&mut parts, door, hub, &book);
+    }
+    let replications = Door::guarded("replications", serving.listen, certificate.as_ref()).await?;
+    let discovery = Door::near("discovery", serving.discovery_listen).await?;
     let mut signals = Signals::listen()?;
 
     let look_again = plan.asked();
@@ -111,9 +111,9 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
         schedules,
         token,
     };
-    let answering = answer(replications, api::replications(state), stopping.clone());
+    let answering = replications.answer(api::replications(state), stopping.clone());
     parts.begin_idle("the API of replications", answering);
-    let answering = answer(discovery, api::discovery(finder(&book)), stopping.clone());
+    let answering = discovery.answer(api::discovery(finder(&book)), stopping.clone());
     parts.begin_idle("the API of discovery", answering);
     let ended = loop {
         tokio::select! {
@@ -143,20 +143,8 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     })
 }
 
-/// Begins to hear workers. Returns what is shown to them.
-async fn hear_workers(
-    parts: &mut Parts,
-    way: Way,
-    hub: Hub,
-    book: &Arc<Book>,
-) -> anyhow::Result<Arc<Certificate>> {
-    let certificate = Arc::new(Certificate::read_or_make(way.certificate)?);
-    let address = way.listen;
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot hear workers on {address}; give another port, or end who has it"))?;
-    let listener = TlsListener::new(listener, Arc::clone(&certificate))?;
-    human::say(&format!("workers: https://{}", listener.local_addr()?));
+/// What hears workers, on an open door.
+fn hear_workers(parts: &mut Parts, door: Door, hub: Hub, book: &Arc<Book>) {
     let named = Arc::clone(book);
     let router = api::workers(api::Workers {
         hub,
@@ -164,8 +152,7 @@ async fn hear_workers(
     });
     // To the end of the work on jobs: copies that are to stop are told so, and tell what became durable.
     let to_the_end = CancellationToken::new();
-    parts.begin_idle("the API of workers", answer(listener, router, to_the_end));
-    Ok(certificate)
+    parts.begin_idle("the API of workers", door.answer(router, to_the_end));
 }
 
 /// The signals that the service follows.
@@ -209,32 +196,6 @@ pub(super) fn reload(book: &Book, path: &Path) {
         Err(error) => {
             tracing::error!(error = %anyhow::Error::from(error), "the sources stay as they were");
         }
-    }
-}
-
-pub(super) async fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    ensure!(
-        address.ip().to_canonical().is_loopback(),
-        "cannot serve {what} on {address}: only on the loopback, such as 127.0.0.1:{}, as there is no TLS here; let \
-         callers come through a tunnel",
-        address.port()
-    );
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot serve {what} on {address}; give another port, or end who has it"))?;
-    human::say(&format!("{what}: http://{}", listener.local_addr()?));
-    Ok(listener)
-}
-
-pub(super) async fn answer<L>(listener: L, router: Router, stopping: CancellationToken)
-where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
-{
-    let serving =
-        axum::serve(listener, router).with_graceful_shutdown(async move { stopping.cancelled().await });
-    if let Err(error) = serving.await {
-        tracing::error!(%error, "an API broke off");
     }
 }
 

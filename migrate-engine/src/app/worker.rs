@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use tokio_util::sync::CancellationToken;
 
 use super::book::{Book, Folders};
+use super::doors::Door;
 use super::parts::Parts;
 use super::serve::{self, Heard, Signals};
 use super::{Ending, human};
@@ -59,12 +60,9 @@ pub async fn work(working: Working) -> anyhow::Result<Ending> {
     let stopping = CancellationToken::new();
     let mut parts = Parts::default();
     if let Some(address) = working.discovery_listen {
-        let discovery = serve::bind("discovery", address).await?;
+        let discovery = Door::near("discovery", address).await?;
         let router = api::discovery(serve::finder(&book));
-        parts.begin_idle(
-            "the API of discovery",
-            serve::answer(discovery, router, stopping.clone()),
-        );
+        parts.begin_idle("the API of discovery", discovery.answer(router, stopping.clone()));
     }
     let mut signals = Signals::listen()?;
     let hand = Arc::new(Hand::new(Line::new(access), book.clone(), stopping.clone()));

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     daemon: Daemon,
     #[command(flatten)]
     server: Server,
-    /// Where replications are asked for, on the loopback.
+    /// Where replications are asked for; elsewhere than on the loopback over TLS.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8082")]
     listen: SocketAddr,
     /// Where discovery is asked for, on the loopback.
@@ -35,20 +35,13 @@ pub(super) struct Arguments {
     /// Where workers beside sources are heard, over TLS, such as 0.0.0.0:8443; without it, nowhere.
     #[arg(long, value_name = "ADDRESS:PORT")]
     worker_listen: Option<SocketAddr>,
-    /// The certificate that is shown to workers, in PEM; read anew on SIGHUP. Where neither it nor its key is there, one is made.
-    #[arg(
-        long,
-        value_name = "PATH",
-        default_value = "/var/lib/migrate-engine/worker-cert.pem"
-    )]
-    worker_certificate: PathBuf,
+    /// The certificate that is shown to workers and other callers from elsewhere, in PEM; read anew on SIGHUP. Where neither it nor
+    /// its key is there, one is made.
+    #[arg(long, value_name = "PATH", default_value = "/var/lib/migrate-engine/cert.pem")]
+    certificate: PathBuf,
     /// The private key of that certificate.
-    #[arg(
-        long,
-        value_name = "PATH",
-        default_value = "/var/lib/migrate-engine/worker-key.pem"
-    )]
-    worker_key: PathBuf,
+    #[arg(long, value_name = "PATH", default_value = "/var/lib/migrate-engine/key.pem")]
+    key: PathBuf,
     /// How long a worker may be silent before it counts as gone.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
     worker_silence: u64,
@@ -150,12 +143,12 @@ impl Arguments {
             token: self.token_file,
             listen: self.listen,
             discovery_listen: self.discovery_listen,
+            certificate: CertificateFiles {
+                certificate: self.certificate,
+                key: self.key,
+            },
             workers: self.worker_listen.map(|listen| Way {
                 listen,
-                certificate: CertificateFiles {
-                    certificate: self.worker_certificate,
-                    key: self.worker_key,
-                },
                 silence: Duration::from_secs(self.worker_silence),
             }),
             known_configs: self.ossea_config_ids,

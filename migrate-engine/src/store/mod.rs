@@ -28,7 +28,12 @@ pub use run::{DeadRun, Run, RunError};
 pub use schedules::{BegunBy, RunsWanted, ScheduleRunRow};
 
 /// What each version of the database added.
-const PARTS: [&str; 3] = [include_str!("schema.sql"), replication::SCHEMA, schedules::SCHEMA];
+const PARTS: [&str; 4] = [
+    include_str!("schema.sql"),
+    replication::SCHEMA,
+    schedules::SCHEMA,
+    replication::VIEWS,
+];
 const VERSION: usize = PARTS.len();
 
 /// The records could not be read or written.

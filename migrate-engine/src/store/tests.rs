@@ -61,6 +61,32 @@ fn a_newer_database_is_refused() {
 }
 
 #[test]
+fn other_programs_find_the_tables_by_the_names_that_they_know_also_in_an_older_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("engine.db");
+    let conn = Connection::open(&path).unwrap();
+    // As version 3 left it.
+    for part in &PARTS[..3] {
+        conn.execute_batch(part).unwrap();
+    }
+    conn.execute_batch("PRAGMA user_version = 3").unwrap();
+    drop(Store::open(&path).unwrap());
+    for name in [
+        "replication_jobs",
+        "vm_replication_contexts",
+        "vm_disks",
+        "ossea_volumes",
+        "device_mappings",
+        "nbd_exports",
+        "vm_export_mappings",
+    ] {
+        let sql = format!("SELECT count(*) FROM {name}");
+        let found: i64 = conn.query_row(&sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(found, 0, "{name}");
+    }
+}
+
+#[test]
 fn a_volume_has_one_live_export() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());

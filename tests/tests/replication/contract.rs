@@ -204,6 +204,49 @@ async fn without_the_token_nothing_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_has_a_name_in_its_answer_and_in_what_went_wrong() {
+    let Some(site) = Site::started(&[], &[]).await else {
+        return;
+    };
+    for (brought, is_taken) in [("order-7", true), ("a b", false)] {
+        let request = reqwest::Client::new()
+            .get(format!("{}/api/v1/replications", site.api))
+            .header("x-request-id", brought);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert!(answer.headers().contains_key("www-authenticate"));
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        let named = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["request_id"], named.as_str());
+        assert_eq!(named == brought, is_taken, "{named}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_the_service_is_ready_tells_what_is_wrong() {
+    let Some(mut site) = Site::started(&[], &[]).await else {
+        return;
+    };
+    let ready = async |site: &Site| {
+        let answer = reqwest::get(format!("{}/readyz", site.api)).await.unwrap();
+        (answer.status(), answer.json::<Value>().await.unwrap())
+    };
+    let (status, told) = ready(&site).await;
+    assert_eq!((status, &told["ready"]), (StatusCode::OK, &json!(true)), "{told}");
+    site.appliance.kill().await;
+    let (status, told) = ready(&site).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
+    let wrong = &told["checks"][1];
+    assert_eq!(
+        (&wrong["name"], &wrong["ok"]),
+        (&json!("volumed"), &json!(false)),
+        "{told}"
+    );
+    site.appliance.start().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_source_with_a_wrong_password_or_certificate_is_said_and_mended_without_a_restart() {
     let Some(site) = Site::started(&[], &[]).await else {
         return;

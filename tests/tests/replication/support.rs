@@ -108,7 +108,7 @@ impl Site {
     /// What starts a worker, with other values than usual of some arguments.
     fn worker_command(&self, log: &str, others: &[(&str, &str)]) -> Command {
         let said = self.said();
-        let print = said.rsplit_once("workers are to believe: ").unwrap().1;
+        let print = said.rsplit_once("from elsewhere are to believe: ").unwrap().1;
         let print = print.split_once('\n').unwrap().0;
         let log = fs::File::options()
             .create(true)
@@ -245,9 +245,9 @@ impl Site {
         let arguments = [
             "--worker-listen",
             &listen,
-            "--worker-certificate",
+            "--certificate",
             &certificate,
-            "--worker-key",
+            "--key",
             &key,
             "--worker-silence",
             "3",

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use volume_client::VolumedClient;
+
 use super::Dispatcher;
 use crate::model::{JobStatus, MachineSpec, ReplicationType};
 use crate::source::{Category, SourceFailure, Wanted};
@@ -270,6 +272,12 @@ impl Desk {
     pub fn context(&self, job: &JobRow) -> Result<ContextRow, Refusal> {
         let lost = || StoreError::Lost { job: job.id.clone() };
         Ok(self.store().context(job.context)?.ok_or_else(lost)?)
+    }
+
+    /// The volume daemon, to be looked at.
+    #[must_use]
+    pub fn daemon(&self) -> &VolumedClient {
+        self.dispatcher.daemon()
     }
 
     /// The engine's records, to be looked at.

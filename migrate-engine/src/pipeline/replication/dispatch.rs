@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use volume_client::VolumedClient;
 
 use super::{ReplicationError, Replicator};
 use crate::block::Cancel;
@@ -94,6 +95,12 @@ impl Dispatcher {
     #[must_use]
     pub fn book(&self) -> &dyn SourceBook {
         &*self.book
+    }
+
+    /// The daemon.
+    #[must_use]
+    pub fn daemon(&self) -> &VolumedClient {
+        &self.replicator.client
     }
 
     /// The engine's records.

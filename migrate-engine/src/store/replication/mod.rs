@@ -18,3 +18,5 @@ pub use jobs::{JobFilter, JobRow, NewJob, Submission};
 pub use steps::StepRow;
 
 pub(super) const SCHEMA: &str = include_str!("schema.sql");
+/// What other programs read it by.
+pub(super) const VIEWS: &str = include_str!("views.sql");

@@ -149,7 +149,7 @@ impl Recorder for Notes {
                     return tracing::warn!(call = %self.call, error = chain(&error),
                         "what is durable cannot be told: a copy that is interrupted now begins again from here");
                 }
-                Err(_) => std::thread::sleep(PACE),
+                Err(_) => self.runtime.block_on(tokio::time::sleep(PACE)),
             }
         }
     }
