@@ -20,7 +20,7 @@ pub(crate) async fn full_machine(site: &Site) -> Value {
 }
 
 /// A round of a storm: the guest writes 3 MiB, and a job begins. Returns it with a moment of its life.
-pub(crate) async fn stirred(site: &Site, vm: &Value, round: u64, chance: &mut Chance) -> (String, Duration) {
+async fn stirred(site: &Site, vm: &Value, round: u64, chance: &mut Chance) -> (String, Duration) {
     let id = vm["id"].as_str().unwrap();
     site.vcenter
         .write(id, (round % 12) * 4 * MIB + 512, &bytes(1000 + round, 3 * MIB));
@@ -30,7 +30,7 @@ pub(crate) async fn stirred(site: &Site, vm: &Value, round: u64, chance: &mut Ch
 }
 
 /// That a job whose life was disturbed is as good as any.
-pub(crate) async fn assert_unharmed(site: &Site, vm: &Value, job: &str, moment: Duration) -> Value {
+async fn assert_unharmed(site: &Site, vm: &Value, job: &str, moment: Duration) -> Value {
     let ended = site.ended(job).await;
     assert_eq!(
         ended["status"],
@@ -133,34 +133,51 @@ async fn a_service_that_is_stopped_or_killed_goes_on_where_it_was() {
 }
 
 /// How many jobs of a storm have to be met by it. A job may be over before its moment comes.
-pub(crate) const ENOUGH: u32 = 5;
+const ENOUGH: u32 = 5;
 
 /// Ten rounds, and more where too few jobs were met.
-pub(crate) fn goes_on(round: u64, met: u32) -> bool {
+fn goes_on(round: u64, met: u32) -> bool {
     round < 10 || (met < ENOUGH && round < 40)
 }
 
 pub(crate) const STORM: [&str; 4] = ["--rate", "8MiB", "--attempts", "20"];
+
+/// Jobs of one machine, each disturbed at a moment of its life, and each as good as any afterwards. `strike` does that, and
+/// tells whether it surely met the job; an attempt more than one tells so, too.
+pub(crate) async fn storm(
+    site: &mut Site,
+    seed: &str,
+    strike: impl AsyncFn(&mut Site, &str, Duration) -> bool,
+) {
+    let vm = full_machine(site).await;
+    let mut chance = Chance::seeded(seed);
+    let (mut met, mut round) = (0, 0);
+    while goes_on(round, met) {
+        let (job, moment) = stirred(site, &vm, round, &mut chance).await;
+        let was_met = strike(site, &job, moment).await;
+        let ended = assert_unharmed(site, &vm, &job, moment).await;
+        met += u32::from(was_met || ended["attempts"].as_u64() > Some(1));
+        round += 1;
+    }
+    assert!(met >= ENOUGH, "{met} jobs were met");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_killed_at_ten_moments_ends_with_equal_disks_and_nothing_left() {
     let Some(mut site) = Site::started(&[], &STORM).await else {
         return;
     };
-    let vm = full_machine(&site).await;
-    let mut chance = Chance::seeded("moments of the service's death");
-    let mut met = 0;
-    let mut round = 0;
-    while goes_on(round, met) {
-        let (job, moment) = stirred(&site, &vm, round, &mut chance).await;
-        tokio::time::sleep(moment).await;
-        site.end(Signal::KILL);
-        site.start().await;
-        let ended = assert_unharmed(&site, &vm, &job, moment).await;
-        met += u32::from(ended["attempts"].as_u64() > Some(1));
-        round += 1;
-    }
-    assert!(met >= ENOUGH, "{met} jobs were met");
+    storm(
+        &mut site,
+        "moments of the service's death",
+        async |site, _, moment| {
+            tokio::time::sleep(moment).await;
+            site.end(Signal::KILL);
+            site.start().await;
+            false
+        },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,41 +185,35 @@ async fn a_daemon_killed_at_ten_moments_does_no_harm() {
     let Some(mut site) = Site::started(&[], &STORM).await else {
         return;
     };
-    let vm = full_machine(&site).await;
-    let mut chance = Chance::seeded("moments of the daemon's death");
-    let mut met = 0;
-    let mut round = 0;
-    while goes_on(round, met) {
-        let (job, moment) = stirred(&site, &vm, round, &mut chance).await;
-        tokio::time::sleep(moment).await;
-        let (_, now) = site.ask(Method::GET, &format!("/replications/{job}"), None).await;
-        met += u32::from(now["status"] == "running");
-        site.appliance.kill().await;
-        site.appliance.start().await;
-        assert_unharmed(&site, &vm, &job, moment).await;
-        round += 1;
-    }
-    assert!(met >= ENOUGH, "{met} jobs were met");
+    storm(
+        &mut site,
+        "moments of the daemon's death",
+        async |site, job, moment| {
+            tokio::time::sleep(moment).await;
+            let (_, now) = site.ask(Method::GET, &format!("/replications/{job}"), None).await;
+            site.appliance.kill().await;
+            site.appliance.start().await;
+            now["status"] == "running"
+        },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exporter_killed_at_ten_moments_does_no_harm() {
-    let Some(site) = Site::started(&[], &STORM).await else {
+    let Some(mut site) = Site::started(&[], &STORM).await else {
         return;
     };
-    let vm = full_machine(&site).await;
-    let mut chance = Chance::seeded("moments of the exporter's death");
-    let mut met = 0;
-    let mut round = 0;
-    while goes_on(round, met) {
-        let (job, moment) = stirred(&site, &vm, round, &mut chance).await;
-        site.exporter_or_end(&job).await;
-        tokio::time::sleep(moment / 3).await;
-        met += u32::from(site.kill_exporters() > 0);
-        assert_unharmed(&site, &vm, &job, moment).await;
-        round += 1;
-    }
-    assert!(met >= ENOUGH, "{met} exporters were met");
+    storm(
+        &mut site,
+        "moments of the exporter's death",
+        async |site, job, moment| {
+            site.exporter_or_end(job).await;
+            tokio::time::sleep(moment / 3).await;
+            site.kill_exporters() > 0
+        },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

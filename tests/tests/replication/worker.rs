@@ -5,9 +5,9 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::json;
-use whole_system_tests::{Chance, wait_until};
+use whole_system_tests::wait_until;
 
-use super::interruptions::{ENOUGH, STORM, assert_unharmed, full_machine, goes_on, moving, stirred};
+use super::interruptions::{STORM, full_machine, moving, storm};
 use super::support::{MIB, PATIENCE, Site, bytes};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,20 +50,17 @@ async fn a_worker_killed_at_ten_moments_ends_with_equal_disks_and_nothing_left()
     let Some(mut site) = Site::with_worker(&[], &STORM).await else {
         return;
     };
-    let vm = full_machine(&site).await;
-    let mut chance = Chance::seeded("moments of the worker's death");
-    let mut met = 0;
-    let mut round = 0;
-    while goes_on(round, met) {
-        let (job, moment) = stirred(&site, &vm, round, &mut chance).await;
-        tokio::time::sleep(moment).await;
-        site.end_worker(Signal::KILL);
-        site.start_worker().await;
-        let ended = assert_unharmed(&site, &vm, &job, moment).await;
-        met += u32::from(ended["attempts"].as_u64() > Some(1));
-        round += 1;
-    }
-    assert!(met >= ENOUGH, "{met} jobs were met");
+    storm(
+        &mut site,
+        "moments of the worker's death",
+        async |site, _, moment| {
+            tokio::time::sleep(moment).await;
+            site.end_worker(Signal::KILL);
+            site.start_worker().await;
+            false
+        },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
