@@ -37,6 +37,7 @@ func oddities(onHost bool) []oddity {
 		{name: "odd-raw", disks: []diskKind{plainDisk, rawDisk}},
 		{name: "odd-snapshot", disks: []diskKind{plainDisk}, twist: takeSnapshot},
 		{name: "odd-diskless"},
+		{name: "odd-sizeless", disks: []diskKind{plainDisk}, twist: loseSize},
 		{name: "odd-template", disks: []diskKind{plainDisk}, twist: becomeTemplate},
 		{name: "odd näme & <co>", disks: []diskKind{plainDisk}},
 	}
@@ -160,6 +161,16 @@ func loseConfig(_ *builder, m *machine) error {
 	m.vm.Config = nil
 	m.vm.Runtime.ConnectionState = types.VirtualMachineConnectionStateInaccessible
 	m.vm.Summary.Runtime.ConnectionState = types.VirtualMachineConnectionStateInaccessible
+	return nil
+}
+
+// loseSize makes the size of the disks one that nobody tells.
+func loseSize(_ *builder, m *machine) error {
+	for _, device := range m.vm.Config.Hardware.Device {
+		if disk, isDisk := device.(*types.VirtualDisk); isDisk {
+			disk.CapacityInBytes, disk.CapacityInKB = 0, 0
+		}
+	}
 	return nil
 }
 

@@ -144,7 +144,13 @@ impl Fixture for Vsphere {
 
     fn refused(&self) -> &'static [&'static str] {
         if self.library.is_some() {
-            return &["odd-no-config", "odd-independent", "odd-raw", "odd-diskless"];
+            return &[
+                "odd-no-config",
+                "odd-independent",
+                "odd-raw",
+                "odd-diskless",
+                "odd-sizeless",
+            ];
         }
         &[
             "odd-no-config",
@@ -152,6 +158,7 @@ impl Fixture for Vsphere {
             "odd-raw",
             "odd-snapshot",
             "odd-diskless",
+            "odd-sizeless",
         ]
     }
 

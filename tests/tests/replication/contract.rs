@@ -156,6 +156,7 @@ async fn bad_requests_of_replications_are_refused_and_leave_nothing() {
         (named("independent"), 422, "vm_refused"),
         (named("raw"), 422, "vm_refused"),
         (named("diskless"), 422, "vm_refused"),
+        (named("sizeless"), 422, "vm_refused"),
         (named("no-config"), 422, "vm_refused"),
         (named("odd-snapshot"), 422, "vm_refused"),
         (
