@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::body::Body;
 use super::problem::{Code, Problem};
@@ -43,20 +44,26 @@ pub struct DiscoveryRequest {
     pub filter: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// Where machines are looked for, and who asks.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+#[schema(as = Discovery)]
+pub(super) struct Asked {
+    /// The vCenter, or a host alone.
     vcenter: String,
     username: String,
     password: String,
+    /// Only in this datacenter; an empty text says nothing.
     #[serde(default)]
     datacenter: Option<String>,
+    /// Only the machine of this name; an empty text says nothing.
     #[serde(default)]
     filter: Option<String>,
 }
 
 /// Machines, as callers of the discovery know them.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = MachineList)]
 pub(super) struct Found {
     vms: Vec<Vm>,
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::problem::Problem;
 use super::transfers::whole;
@@ -11,81 +12,117 @@ use crate::pipeline::{Board, Desk, Transfer};
 use crate::store::{ContextRow, JobDisk, JobRow, StepRow};
 
 /// A job. Sizes in bytes, times in RFC 3339.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Replication)]
 pub(super) struct JobView {
+    /// `job-YYYYMMDD-HHMMSS` in UTC.
     pub(super) id: String,
-    /// `pending`, `running`, `completed`, `failed`, `cancelled`.
+    #[schema(value_type = JobStatus)]
     status: &'static str,
-    /// `Initialize`, `DiskAllocation`, `DiskTransfer`, `Completed`.
+    #[schema(value_type = crate::model::Phase)]
     phase: String,
+    #[schema(value_type = crate::model::ReplicationType)]
     replication_type: &'static str,
+    /// Somebody wants it stopped. It is when it is `cancelled`.
     cancel_requested: bool,
+    /// How often it was begun.
     attempts: u32,
+    /// The machine's context.
     vm_context_id: i64,
     vm_name: String,
     vm_path: String,
     vcenter_host: String,
     progress: Progress,
+    /// What is to be said of it once it ended; empty until then.
     conditions: Vec<Condition>,
+    /// What went wrong last.
     error: Option<Failure>,
+    /// What a person should know, one sentence each.
     notes: Vec<String>,
+    /// The steps of each attempt, in their order.
     steps: Vec<StepView>,
     disks: Vec<DiskView>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     started_at: Option<String>,
+    #[schema(format = DateTime)]
     updated_at: String,
+    #[schema(format = DateTime)]
     completed_at: Option<String>,
 }
 
 /// How far the bytes are: those that really have to move.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = ReplicationProgress)]
 struct Progress {
+    /// Nothing where it is not known yet.
     percent: Option<u64>,
+    /// What really has to move; falls while holes are found.
     data_bytes: u64,
     data_done_bytes: u64,
+    /// Smoothed.
     rate_bytes_per_second: Option<u64>,
     /// From what of the data is left.
     eta_seconds: Option<u64>,
 }
 
 /// What is to be said of a job that ended.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Condition {
     /// `Succeeded`, `Failed` or `Canceled`.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// `Advisory` or `Critical`.
     category: &'static str,
     message: String,
+    #[schema(format = DateTime)]
     since: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// Why a job failed.
+#[derive(Debug, Serialize, ToSchema)]
 struct Failure {
+    /// One word for it; docs/replication.md lists them.
     code: Option<String>,
     message: String,
+    /// What to do about it.
     hint: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// A step of a job.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Step)]
 struct StepView {
+    /// The attempt that it belongs to.
     attempt: u32,
+    /// From 1 to 7.
     step: u8,
     name: String,
     /// `running`, `done`, `failed`, `cancelled`, or `interrupted`: the process ended.
     status: String,
     detail: Option<String>,
+    #[schema(format = DateTime)]
     began_at: String,
+    #[schema(format = DateTime)]
     ended_at: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// What became of a disk in a job.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReplicatedDisk)]
 struct DiskView {
+    /// The source's own id of it.
     disk_id: String,
+    /// The volume that it goes into.
     volume_id: String,
+    /// `everything`, `changed` or `compared`.
     mode: Option<String>,
+    /// Why not only what changed.
     reason: Option<String>,
     device_path: Option<String>,
     export_name: Option<String>,
+    /// From where on the next replication asks for changes.
     change_id: Option<String>,
     data_bytes: Option<u64>,
     written_bytes: Option<u64>,

@@ -8,6 +8,7 @@ mod discover;
 mod events;
 mod job;
 mod metrics;
+mod openapi;
 mod problem;
 mod ready;
 mod replications;
@@ -96,6 +97,7 @@ pub fn replications(state: Replications) -> Router {
         .layer(middleware::from_fn_with_state(state.token, token::require));
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
+        .route("/openapi.json", get(openapi::serve))
         .merge(ready)
         .merge(guarded)
         .layer(DefaultBodyLimit::max(LARGEST))
@@ -109,6 +111,7 @@ pub fn discovery(discoverer: Arc<dyn Discoverer>) -> Router {
     Router::new()
         .nest("/api/v1", discover::routes())
         .route("/healthz", get(|| async { "ok\n" }))
+        .route("/openapi.json", get(openapi::serve))
         .layer(DefaultBodyLimit::max(LARGEST))
         .fallback(problem::route_not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

@@ -26,7 +26,8 @@ pub(super) struct Problem {
 }
 
 /// Every kind of problem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = ErrorCode)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Code {
     RouteNotFound,
@@ -71,7 +72,7 @@ struct Body<'a> {
 }
 
 impl Code {
-    fn status(self) -> StatusCode {
+    pub(super) fn status(self) -> StatusCode {
         match self {
             Self::RouteNotFound
             | Self::TransferNotFound
@@ -100,7 +101,7 @@ impl Code {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::RouteNotFound => "route_not_found",
             Self::MethodNotAllowed => "method_not_allowed",

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Replications;
 use crate::model::chain;
@@ -14,7 +15,8 @@ use crate::model::chain;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What is looked at.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServiceCheck)]
 pub(super) struct Check {
     name: &'static str,
     ok: bool,
@@ -22,7 +24,7 @@ pub(super) struct Check {
 }
 
 /// Whether it all works.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Readiness {
     ready: bool,
     checks: Vec<Check>,

@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use super::Replications;
 use super::body::Body;
@@ -36,17 +37,22 @@ pub(super) fn routes() -> Router<Replications> {
         .route("/contexts", get(contexts))
 }
 
-/// What is asked for: the contract of SPEC B3. What is discovered anew is taken from the source, not from here.
-#[derive(Deserialize, Serialize)]
+// The contract of SPEC B3.
+/// What is asked for. What is discovered anew is taken from the source, not from here.
+#[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+#[schema(as = NewReplication)]
+pub(super) struct Asked {
     source_vm: SourceVm,
+    /// A configuration that the service was started with; its first where absent.
     #[serde(default)]
     ossea_config_id: Option<i64>,
+    /// `initial` or `incremental`; decided here where absent or empty.
     #[serde(default)]
     replication_type: Option<String>,
     #[serde(default)]
     target_network: Option<String>,
+    /// The source's name; needed here or in `source_vm`.
     #[serde(default)]
     vcenter_host: Option<String>,
     #[serde(default)]
@@ -59,7 +65,8 @@ struct Asked {
     snapshot_id: Option<String>,
 }
 
-#[derive(Deserialize, Serialize)]
+/// A machine as it was discovered. Its id, name and path are compared with what is there now.
+#[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SourceVm {
     id: String,
@@ -170,9 +177,12 @@ struct Filter {
     limit: Option<u32>,
 }
 
-#[derive(Serialize)]
-struct Page {
+/// Some jobs, the latest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReplicationPage)]
+pub(super) struct Page {
     replications: Vec<JobView>,
+    /// The `cursor` of the next page; nothing where there is none.
     next_cursor: Option<String>,
 }
 

@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Replications;
 use super::discover::{Found, given};
@@ -17,13 +18,16 @@ pub(super) fn routes() -> Router<Replications> {
         .route("/sources/{host}/machines", get(machines))
 }
 
-#[derive(Serialize)]
-struct Listed {
+/// The sources that the service knows.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SourceList)]
+pub(super) struct Listed {
     sources: Vec<Known>,
 }
 
 /// A source: its name, and nothing else of what is known of it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Source)]
 struct Known {
     host: String,
 }

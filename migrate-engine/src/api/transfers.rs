@@ -5,6 +5,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::problem::{Code, Problem};
@@ -18,9 +19,11 @@ pub(super) fn routes() -> Router<Api> {
 }
 
 /// A transfer. Sizes in bytes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Transfer)]
 pub(super) struct View {
     id: u64,
+    /// The job, where one asked for it.
     source: String,
     disk: String,
     /// `copying` or `reading_back`.
@@ -41,12 +44,16 @@ pub(super) struct View {
     rate_bytes_per_second: Option<u64>,
     /// From what of the data is left.
     eta_seconds: Option<u64>,
+    #[schema(value_type = String, format = DateTime)]
     started_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
     ended_at: Option<Timestamp>,
 }
 
-#[derive(Debug, Serialize)]
-struct List {
+/// Those under way, and the last that ended.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TransferList)]
+pub(super) struct List {
     transfers: Vec<View>,
 }
 

@@ -1,19 +1,26 @@
 //! A machine as callers of the discovery know it: the contract of SPEC B1, to the letter.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::model::{DiskSpec, MachineSpec, NetworkSpec};
 
 /// A machine. What is not known is empty, never missing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Machine)]
 pub(super) struct Vm {
+    /// The source's own id of it.
     id: String,
     name: String,
+    /// Where it is in its source: `/DC/vm/web`.
     path: String,
     datacenter: String,
     num_cpu: u32,
+    /// The same as `num_cpu`.
     cpus: u32,
+    /// In MiB.
     memory_mb: u64,
+    /// `poweredOn`, `poweredOff` or `suspended`.
     power_state: String,
     guest_os: String,
     vmx_version: String,
@@ -27,10 +34,13 @@ pub(super) struct Vm {
     notes: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// A disk of a machine, in the order in which the machine sees them.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MachineDisk)]
 struct Disk {
     id: String,
     path: String,
+    /// In GiB, rounded up.
     size_gb: u64,
     capacity_bytes: u64,
     datastore: String,
@@ -38,7 +48,9 @@ struct Disk {
     provisioning_type: String,
 }
 
-#[derive(Debug, Serialize)]
+/// A network card of a machine.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MachineNetwork)]
 struct Network {
     name: String,
     #[serde(rename = "type")]

@@ -4,6 +4,8 @@ pub(crate) mod alarms;
 pub(crate) mod existing;
 mod sources;
 pub mod steps;
+#[cfg(test)]
+pub(crate) mod testing;
 mod vddk;
 mod workers;
 

@@ -43,7 +43,7 @@ pub enum BlackoutError {
 }
 
 /// What becomes of a run that is due in a blackout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InBlackout {
     /// It begins when the blackout ends; several that are due in one blackout are one run.

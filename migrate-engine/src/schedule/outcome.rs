@@ -2,12 +2,14 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Selection;
 
 /// What became of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
+#[schema(as = RunOutcome)]
 pub enum Outcome {
     /// Each machine of each selection was started, or could not be.
     Begun {
@@ -17,17 +19,20 @@ pub enum Outcome {
     /// It was due in a blackout, and is to be skipped there.
     SkippedInBlackout {
         /// When the blackout ends.
+        #[schema(value_type = String, format = DateTime)]
         until: Timestamp,
     },
     /// An earlier run of the schedule was still being started.
     SkippedWhileStarting {
         /// When that one had to begin.
+        #[schema(value_type = String, format = DateTime)]
         earlier: Timestamp,
     },
 }
 
 /// What became of one selection of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = BegunSelection)]
 pub struct Begun {
     /// Which virtual machines.
     pub selection: Selection,
@@ -36,7 +41,7 @@ pub struct Begun {
 }
 
 /// What became of one machine of a selection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VmStart {
     /// The machine, as the selection names it.
     pub vm: String,
@@ -46,7 +51,7 @@ pub struct VmStart {
 }
 
 /// Whether a machine's job was begun.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "start", rename_all = "snake_case")]
 pub enum VmFate {
     /// It was.
@@ -67,11 +72,14 @@ pub enum VmFate {
 }
 
 /// Runs that did not take place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = MissedRuns)]
 pub struct Missed {
     /// When the first of them had to begin.
+    #[schema(value_type = String, format = DateTime)]
     pub first: Timestamp,
     /// When the last of them had to begin.
+    #[schema(value_type = String, format = DateTime)]
     pub last: Timestamp,
     /// How many; 10 000 stands for that many or more, and `last` is then the last that was counted.
     pub runs: u32,

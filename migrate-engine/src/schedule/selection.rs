@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::model::ReplicationType;
 
 /// Virtual machines of one vCenter. They are looked for anew at each run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
     /// The vCenter's or host's name.

@@ -14,6 +14,7 @@ use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use super::problem::{Code, Problem};
 use crate::model::chain;
@@ -42,23 +43,30 @@ pub(super) fn routes() -> Router<Schedules> {
         .route("/schedules/{name}/run", post(run))
 }
 
-#[derive(Serialize)]
-struct List {
+/// What begins when by itself.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ScheduleList)]
+pub(super) struct List {
     schedules: Vec<View>,
     /// What is wrong with the file as it is now, each problem for itself; empty where it is in force.
     problems: Vec<String>,
 }
 
 /// A schedule that is in force.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Schedule)]
 struct View {
     name: String,
+    /// When it begins, as docs/scheduling.md says how to write it.
     calendar: String,
     /// An IANA name; nothing where it is a zone of the machine that has none.
     zone: Option<String>,
+    /// When nothing may begin.
     blackouts: Vec<String>,
     in_blackout: InBlackout,
+    /// Which machines.
     what: Vec<Selection>,
+    /// Nothing where it never begins again.
     next: Option<Next>,
     /// The latest first.
     runs: Vec<Taken>,
@@ -66,26 +74,36 @@ struct View {
     missed: Vec<Missed>,
 }
 
-#[derive(Serialize)]
+/// The next run.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NextRun)]
 struct Next {
+    #[schema(value_type = String, format = DateTime)]
     due: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
     begins: Timestamp,
     /// `begin`, `defer` until the end of a blackout, or `skip`.
     fate: &'static str,
     /// When the blackout ends that it is due in.
+    #[schema(value_type = Option<String>, format = DateTime)]
     blackout_until: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+/// A run that was begun or skipped.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Run)]
 struct Taken {
+    #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
     begun_by: BegunBy,
     #[serde(flatten)]
     outcome: Outcome,
 }
 
-#[derive(Serialize)]
-struct Ran {
+/// A schedule that was begun by hand.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ScheduleBegun)]
+pub(super) struct Ran {
     schedule: String,
     /// `begun`, or `starting` where that takes longer than callers wait.
     outcome: &'static str,

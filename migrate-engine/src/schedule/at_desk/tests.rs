@@ -1,15 +1,12 @@
 //! A real desk and real records before a vCenter with three machines. Nobody works on the jobs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{
-    Afterwards, ExportBackend, ExportSettings, NbdServerFiles, ReplicationSettings, Tracking, Verification,
-};
-use crate::model::{DigestKind, MachineSpec, Route, Size};
+use crate::config::testing::settings;
+use crate::model::MachineSpec;
 use crate::pipeline::{Board, Dispatcher, Replicator};
 use crate::source::{Category, Cycle, Frozen, Source, SourceBook, SourceFailure, Wanted};
 use crate::store::{JobFilter, JobRow, Run, Store};
@@ -85,7 +82,7 @@ impl Site {
             client: volume_client::VolumedClient::unix(dir.path().join("nobody.sock")).unwrap(),
             store: Arc::clone(&store),
             run: Run::begin(&dir.path().join("run"), dir.path()).unwrap().0,
-            settings: settings(&dir),
+            settings: settings(dir.path()),
             board: Board::new(),
             rate: RateLimit::default(),
         };
@@ -114,36 +111,6 @@ impl Site {
             limit: 10,
         };
         self.store.jobs(&all).unwrap()
-    }
-}
-
-fn settings(dir: &TempDir) -> ReplicationSettings {
-    let path = |name: &str| dir.path().join(name);
-    ReplicationSettings {
-        buffer: Size(0),
-        route: Route::Device,
-        export: ExportSettings {
-            backend: ExportBackend::QemuStorageDaemon,
-            nbd_server: NbdServerFiles {
-                base_config: path("nbd.conf"),
-                drop_in_dir: path("nbd.d"),
-                node_dir: path("nodes"),
-            },
-            runtime_dir: path("run"),
-            listen: crate::config::parse_listen("/nowhere").unwrap(),
-        },
-        afterwards: Afterwards::Detach,
-        verification: Verification::ReadBack,
-        tracking: Tracking::Believed,
-        journal_dir: None,
-        digest: DigestKind::default(),
-        workers: 1,
-        operation_timeout: Duration::from_secs(1),
-        at_once: 1,
-        at_once_per_host: 1,
-        attempts: 1,
-        retry_pause: Duration::from_secs(1),
-        worker_patience: Duration::from_secs(1),
     }
 }
 

@@ -35,7 +35,7 @@ pub struct ScheduleRunRow {
 }
 
 /// What makes a run begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BegunBy {
     /// Its time.
