@@ -6,6 +6,8 @@
 mod copy;
 mod line;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -140,11 +142,20 @@ impl Hand {
         }
     }
 
-    /// Tells what came of a call, again and again while the line is lost, until it is taken or nobody wants to know.
+    /// Tells what came of a call, again and again while the line is lost, until it is taken or nobody wants to know. What the
+    /// service does not take is a failure.
     async fn tell(&self, id: CallId, outcome: &Outcome, cancel: &Cancel) {
+        let mut refused = None;
         loop {
-            match self.line.outcome(id, outcome).await {
+            match self.line.outcome(id, refused.as_ref().unwrap_or(outcome)).await {
                 Ok(()) | Err(LineError::Gone) => return,
+                Err(LineError::Refused { what }) if refused.is_none() => {
+                    tracing::warn!(call = %id, what, "the service does not take what came of a call");
+                    let why = format!("the service did not take what the worker told: {what}");
+                    refused = Some(Err(Failure::from(&SourceFailure::new(Category::Other, why))));
+                    continue;
+                }
+                Err(LineError::Refused { .. }) => return,
                 Err(error) => tracing::debug!(call = %id, error = chain(&error), "cannot tell an outcome"),
             }
             // Whoever is told to stop has nobody who listens.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,6 +17,8 @@ use crate::transfer::{Journal, NonsenseError, Progress};
 
 /// How long closed tunnels are waited for: they end with the next byte that they move, or cannot.
 const CLOSING: Duration = Duration::from_secs(10);
+/// Buffers of a tunnel: blocks go to the export, hardly more than acknowledgements come back.
+const BUFFERS: (usize, usize) = (256 << 10, 16 << 10);
 
 /// A copy on its way.
 pub struct Delivery {
@@ -101,9 +103,14 @@ impl Delivery {
         let closed = self.closed.clone();
         self.tunnels.spawn(closed.run_until_cancelled_owned(async move {
             let Some(mut worker) = worker.await else { return };
+            let (to, back) = BUFFERS;
             let ended = match passage {
-                Passage::Tcp(mut export) => copy_bidirectional(&mut worker, &mut export).await,
-                Passage::Unix(mut export) => copy_bidirectional(&mut worker, &mut export).await,
+                Passage::Tcp(mut export) => {
+                    copy_bidirectional_with_sizes(&mut worker, &mut export, to, back).await
+                }
+                Passage::Unix(mut export) => {
+                    copy_bidirectional_with_sizes(&mut worker, &mut export, to, back).await
+                }
             };
             if let Err(error) = ended {
                 tracing::debug!(%error, "a tunnel broke off");
