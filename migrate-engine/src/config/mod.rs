@@ -2,6 +2,7 @@
 
 pub(crate) mod alarms;
 pub(crate) mod existing;
+mod files;
 mod sources;
 pub mod steps;
 #[cfg(test)]
@@ -15,7 +16,8 @@ use std::time::Duration;
 use crate::model::{DigestKind, Route, Size};
 
 pub use alarms::Pace;
-pub use sources::{Believe, FilesEntry, SourceEntry, Sources, SourcesError};
+pub use files::FilesEntry;
+pub use sources::{Believe, SourceEntry, Sources, SourcesError};
 pub use vddk::VddkSettings;
 pub use workers::WorkerEntry;
 

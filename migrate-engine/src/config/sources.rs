@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::VddkSettings;
+use super::files::{self, FilesEntry};
 use super::vddk::VddkKeys;
 use super::workers::{self, WorkerEntry};
 use crate::model::Secret;
@@ -45,16 +46,6 @@ pub struct SourceEntry {
     pub quiesce: bool,
     /// VMware's own library to read disks with, where it is there.
     pub vddk: Option<VddkSettings>,
-}
-
-/// A folder of images and packages as a source.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FilesEntry {
-    /// Its name, as it is asked for.
-    pub host: String,
-    /// The folder, or one file.
-    pub path: PathBuf,
 }
 
 /// Whom to believe to be a source.
@@ -157,7 +148,7 @@ impl Sources {
         }
         let sources = Self {
             entries,
-            files: files_of(file.files, path)?,
+            files: files::of(file.files, path)?,
             workers,
         };
         sources.are_told_once(path)?;
@@ -270,26 +261,6 @@ impl Entry {
             plugin: self.vddk_plugin.clone(),
         }
     }
-}
-
-/// The folders, which must be there: relative to the file of sources.
-fn files_of(entries: Vec<FilesEntry>, path: &Path) -> Result<Vec<FilesEntry>, SourcesError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let whole = |entry: FilesEntry| {
-        let place = folder.join(&entry.path);
-        match place.exists() {
-            true => Ok(FilesEntry { path: place, ..entry }),
-            false => Err(SourcesError::Entry {
-                path: path.to_owned(),
-                problem: format!(
-                    "is at {}, where nothing is: make it, or mend its path",
-                    place.display()
-                ),
-                host: entry.host,
-            }),
-        }
-    };
-    entries.into_iter().map(whole).collect()
 }
 
 fn wrong(path: &Path, entry: &Entry, problem: impl Into<String>) -> SourcesError {

@@ -110,10 +110,16 @@ async fn a_service_that_is_stopped_or_killed_goes_on_where_it_was() {
     let Some(mut site) = Site::started(&[], &["--rate", "8MiB"]).await else {
         return;
     };
-    let vm = full_machine(&site).await;
+    let ended = stopped_and_killed(&mut site, 40 * MIB).await;
+    assert_eq!(ended["attempts"], 3);
+}
+
+/// A job under which the service is stopped, and then killed. At its end it has read less than `most` bytes again.
+pub(crate) async fn stopped_and_killed(site: &mut Site, most: u64) -> Value {
+    let vm = full_machine(site).await;
     let job = site.submit(&vm).await;
     for signal in [Signal::TERM, Signal::KILL] {
-        moving(&site, &job).await;
+        moving(site, &job).await;
         // Two of six seconds' work, so that there is something to go on from.
         tokio::time::sleep(Duration::from_secs(2)).await;
         site.end(signal);
@@ -121,15 +127,15 @@ async fn a_service_that_is_stopped_or_killed_goes_on_where_it_was() {
     }
     let ended = site.ended(&job).await;
     assert_eq!(ended["status"], "completed", "{ended:#}");
-    assert_eq!(ended["attempts"], 3);
     let read = ended["disks"][0]["data_bytes"].as_u64().unwrap();
     assert!(
-        read < 40 * MIB,
+        read < most,
         "{read}: it began at the begin again\n{}",
         site.said()
     );
     site.assert_equal(&vm, &ended).await;
     site.assert_nothing_left().await;
+    ended
 }
 
 /// How many jobs of a storm have to be met by it. A job may be over before its moment comes.

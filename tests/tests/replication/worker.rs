@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use whole_system_tests::wait_until;
 
-use super::interruptions::{STORM, full_machine, moving, storm};
+use super::interruptions::{STORM, full_machine, moving, stopped_and_killed, storm};
 use super::support::{MIB, PATIENCE, Site, bytes};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,24 +68,7 @@ async fn a_service_killed_under_a_worker_goes_on_where_it_was() {
     let Some(mut site) = Site::with_worker(&[], &["--rate", "8MiB"]).await else {
         return;
     };
-    let vm = full_machine(&site).await;
-    let job = site.submit(&vm).await;
-    for signal in [Signal::TERM, Signal::KILL] {
-        moving(&site, &job).await;
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        site.end(signal);
-        site.start().await;
-    }
-    let ended = site.ended(&job).await;
-    assert_eq!(ended["status"], "completed", "{ended:#}");
-    let read = ended["disks"][0]["data_bytes"].as_u64().unwrap();
-    assert!(
-        read < 48 * MIB,
-        "{read}: it began at the begin again\n{}",
-        site.said()
-    );
-    site.assert_equal(&vm, &ended).await;
-    site.assert_nothing_left().await;
+    stopped_and_killed(&mut site, 48 * MIB).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -184,6 +184,17 @@ async fn whoever_waits_for_a_worker_goes_on_when_it_is_there() {
     hub.present("nobody", Duration::from_secs(1)).await;
 }
 
+/// A frozen disk of 1 MiB.
+fn disk() -> FrozenDisk {
+    FrozenDisk {
+        id: "d".to_owned(),
+        label: "d".to_owned(),
+        capacity: 1 << 20,
+        mark: None,
+        content: None,
+    }
+}
+
 /// A copy into the export at `socket`, that somebody waits for.
 fn errand(socket: &std::path::Path) -> Errand {
     Errand {
@@ -210,13 +221,7 @@ async fn a_copy_has_a_way_to_its_export_until_it_has_ended() {
     let frozen = frozen::RemoteFrozen::begin(hub.clone(), "w", "vc", Uuid::from_u128(9));
     let errand = errand(&socket);
     let progress = Arc::clone(&errand.progress);
-    let disk = FrozenDisk {
-        id: "d".to_owned(),
-        label: "d".to_owned(),
-        capacity: 1 << 20,
-        mark: None,
-        content: None,
-    };
+    let disk = disk();
     let delivering = tokio::spawn(async move {
         let courier = crate::source::Frozen::courier(&frozen).unwrap();
         courier.deliver(&disk, errand, &Cancel::new()).await
@@ -268,13 +273,7 @@ async fn a_digest_of_another_disk_is_not_believed() {
     let hub = hub();
     arrives(&hub, 1).await;
     let frozen = frozen::RemoteFrozen::begin(hub.clone(), "w", "vc", Uuid::from_u128(9));
-    let disk = FrozenDisk {
-        id: "d".to_owned(),
-        label: "d".to_owned(),
-        capacity: 1 << 20,
-        mark: None,
-        content: None,
-    };
+    let disk = disk();
     let delivering = tokio::spawn(async move {
         let courier = crate::source::Frozen::courier(&frozen).unwrap();
         courier

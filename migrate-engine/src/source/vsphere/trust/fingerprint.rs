@@ -55,13 +55,18 @@ impl FromStr for Fingerprint {
     }
 }
 
+/// Writes `AB:CD:…`.
+pub(super) fn write_bytes(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    for (index, byte) in bytes.iter().enumerate() {
+        let colon = if index == 0 { "" } else { ":" };
+        write!(f, "{colon}{byte:02X}")?;
+    }
+    Ok(())
+}
+
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            let colon = if index == 0 { "" } else { ":" };
-            write!(f, "{colon}{byte:02X}")?;
-        }
-        Ok(())
+        write_bytes(f, &self.0)
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use sha1::{Digest, Sha1};
 
+use super::fingerprint::write_bytes;
+
 /// The SHA-1 of a certificate, as VMware's tools want it: `AB:CD:…`. It decides nothing of ours: it is handed on, of a
 /// certificate that was judged by other means before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +21,7 @@ impl Thumbprint {
 
 impl fmt::Display for Thumbprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            let colon = if index == 0 { "" } else { ":" };
-            write!(f, "{colon}{byte:02X}")?;
-        }
-        Ok(())
+        write_bytes(f, &self.0)
     }
 }
 
