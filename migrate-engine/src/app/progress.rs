@@ -35,11 +35,8 @@ impl Show {
     /// A bar, for a terminal.
     #[must_use]
     pub fn bar() -> Self {
-        let bar = ProgressBar::no_length();
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {prefix}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self {
-            bar: Some(bar),
+            bar: Some(bar()),
             watching: Mutex::default(),
         }
     }
@@ -52,6 +49,12 @@ impl Show {
             watching: Mutex::default(),
         }
     }
+}
+
+/// A bar that never takes more than one line: what stands beside it is cut where the terminal ends.
+pub(super) fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:16} {wide_msg}");
+    ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 impl Watch for Show {
@@ -114,8 +117,7 @@ fn show(disk: &str, now: &Snapshot, bar: Option<&ProgressBar>) {
         Some(bar) => {
             bar.set_length(now.data_bytes.max(1));
             bar.set_position(now.data_done);
-            bar.set_message(disk.to_owned());
-            bar.set_prefix(text);
+            bar.set_message(format!("{disk}: {text}"));
         }
     }
 }

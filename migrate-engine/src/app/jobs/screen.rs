@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar};
 use tokio::time::Instant;
 
 use super::super::client::Job;
 use super::super::plain::plain;
+use super::super::progress::bar;
 use super::super::{Form, human};
 use super::words::{doing, moved, standing};
 use crate::model::{JobStatus, Size};
@@ -58,8 +59,7 @@ impl Screen {
                 let bar = bars.entry(job.id.clone()).or_insert_with(|| all.add(bar()));
                 bar.set_length(job.progress.data_bytes.max(1));
                 bar.set_position(job.progress.data_done_bytes);
-                bar.set_message(plain(&format!("{} {}", job.vm_name, standing(job))));
-                bar.set_prefix(plain(&format!("{}, {}", doing(job), moved(job))));
+                bar.set_message(bar_text(job));
             }
         }
     }
@@ -95,9 +95,16 @@ impl Screen {
     }
 }
 
-fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {prefix}");
-    ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+/// What stands beside a bar: a narrow terminal cuts off its end, so what matters most comes first.
+fn bar_text(job: &Job) -> String {
+    let text = format!(
+        "{}: {}, {}, {}",
+        job.vm_name,
+        moved(job),
+        standing(job),
+        doing(job)
+    );
+    plain(&text)
 }
 
 /// A line where something else is done than before, or where the last one is long ago.
@@ -162,6 +169,15 @@ mod tests {
         let second = due(Some(&first), &at(7), Instant::now()).unwrap();
         let stopping = job(|it| it["cancel_requested"] = true.into());
         assert!(due(Some(&second), &stopping, Instant::now()).is_some());
+    }
+
+    #[test]
+    fn beside_a_bar_the_numbers_come_before_the_step() {
+        let text = bar_text(&job(|_| {}));
+        assert!(
+            text.starts_with("web: 0 bytes of 0 bytes") && text.contains("DiskTransfer"),
+            "{text}"
+        );
     }
 
     #[test]
