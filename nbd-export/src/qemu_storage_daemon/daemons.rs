@@ -37,7 +37,8 @@ impl Daemons {
     /// The own daemons that live.
     pub(super) fn own(&self) -> Result<Vec<(ExportName, Daemon)>, ExportError> {
         let mut alive = Vec::new();
-        for number in self.numbers() {
+        // Also those that were started when there were more ports.
+        for number in 0..self.numbers().end.max(MOST) {
             let Some(owner) = self.owner(number) else { continue };
             let daemon = self.numbered(number)?;
             if daemon.process().is_some() {
@@ -113,7 +114,7 @@ impl Daemons {
         let listen = match &self.config.listen {
             NbdAddress::Tcp(address) => {
                 let mut address = *address;
-                address.set_port(self.config.own_ports.start() + number);
+                address.set_port(self.config.own_ports.start().saturating_add(number));
                 NbdAddress::Tcp(address)
             }
             NbdAddress::Unix(path) => NbdAddress::Unix(format!("{}-{number}", path.display()).into()),

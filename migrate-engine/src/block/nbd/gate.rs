@@ -162,7 +162,9 @@ impl Gate {
         let named = match option {
             OPT_EXPORT_NAME => Some(payload),
             OPT_INFO | OPT_GO | OPT_LIST_META_CONTEXT | OPT_SET_META_CONTEXT => {
-                let (length, rest) = payload.split_first_chunk::<4>().ok_or(GateError::Nonsense("client"))?;
+                let (length, rest) = payload
+                    .split_first_chunk::<4>()
+                    .ok_or(GateError::Nonsense("client"))?;
                 let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
                 Some(rest.get(..length).ok_or(GateError::Nonsense("client"))?)
             }

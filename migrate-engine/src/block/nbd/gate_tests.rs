@@ -18,15 +18,23 @@ impl Disks {
         for (name, byte) in [("mine", 1_u8), ("theirs", 2)] {
             let image = folder.join(name);
             std::fs::write(&image, vec![byte; 1 << 20]).unwrap();
-            command.arg("--blockdev").arg(format!("driver=file,node-name={name},filename={}", image.display()));
+            command.arg("--blockdev").arg(format!(
+                "driver=file,node-name={name},filename={}",
+                image.display()
+            ));
         }
         let socket = format!("addr.type=unix,addr.path={}", folder.join("s").display());
         command.args(["--nbd-server", &format!("{socket},max-connections=0")]);
         for name in ["mine", "theirs"] {
-            command.args(["--export", &format!("type=nbd,id={name},node-name={name},name={name},writable=on")]);
+            command.args([
+                "--export",
+                &format!("type=nbd,id={name},node-name={name},name={name},writable=on"),
+            ]);
         }
         let child = command.stdin(Stdio::null()).spawn().unwrap();
-        crate::block::testing::wait_until("the server", || std::os::unix::net::UnixStream::connect(folder.join("s")).is_ok());
+        crate::block::testing::wait_until("the server", || {
+            std::os::unix::net::UnixStream::connect(folder.join("s")).is_ok()
+        });
         Self(child)
     }
 }
@@ -42,7 +50,9 @@ impl Drop for Disks {
 fn guard(folder: &Path) {
     let listener = UnixListener::bind(folder.join("gate")).unwrap();
     let server = folder.join("s");
-    let uri: NbdUri = format!("nbd+unix:///mine?socket={}", server.display()).parse().unwrap();
+    let uri: NbdUri = format!("nbd+unix:///mine?socket={}", server.display())
+        .parse()
+        .unwrap();
     let gate = Gate::before(&uri);
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
@@ -60,7 +70,11 @@ fn guard(folder: &Path) {
 /// What `qemu-img info` and `nbdinfo`, two clients that are not ours, come to.
 fn comes_to(folder: &Path, program: &str, export: &str) -> bool {
     let uri = format!("nbd+unix:///{export}?socket={}", folder.join("gate").display());
-    let arguments: &[&str] = if program == "nbdinfo" { &["--size"] } else { &["info"] };
+    let arguments: &[&str] = if program == "nbdinfo" {
+        &["--size"]
+    } else {
+        &["info"]
+    };
     let status = Command::new(program)
         .args(arguments)
         .arg(uri)
@@ -106,7 +120,13 @@ async fn the_oldest_way_to_name_an_export_and_the_list_are_closed_too() {
     guard(folder.path());
     let option = |kind: u32, payload: &[u8]| {
         let length = u32::try_from(payload.len()).unwrap();
-        [&OPTION_MAGIC.to_be_bytes()[..], &kind.to_be_bytes(), &length.to_be_bytes(), payload].concat()
+        [
+            &OPTION_MAGIC.to_be_bytes()[..],
+            &kind.to_be_bytes(),
+            &length.to_be_bytes(),
+            payload,
+        ]
+        .concat()
     };
     let named = [&6_u32.to_be_bytes()[..], b"theirs"].concat();
     for (kind, payload) in [

@@ -13,6 +13,7 @@ use super::super::wire::{Moved, Steer};
 use crate::block::NbdUri;
 use crate::block::nbd::NbdEndpoint;
 use crate::block::nbd::gate::{Gate, GateError};
+use crate::model::chain;
 use crate::source::Errand;
 use crate::transfer::{Journal, NonsenseError, Progress};
 
@@ -115,7 +116,7 @@ impl Delivery {
                 Ok(export) => export,
                 Err(GateError::Ended) => return,
                 Err(error) => {
-                    tracing::warn!(error = %WithCauses(&error), "a worker did not come to its export");
+                    tracing::warn!(error = chain(&error), "a worker did not come to its export");
                     return;
                 }
             };
