@@ -56,16 +56,32 @@ pub struct NbdEndpoint {
     pub address: NbdAddress,
     /// Name to ask for.
     pub name: ExportName,
+    /// Whether clients must encrypt.
+    pub encryption: Encryption,
+}
+
+/// Whether a connection is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encryption {
+    /// In the clear.
+    None,
+    /// By TLS, with certificates or keys.
+    Tls,
 }
 
 impl NbdEndpoint {
-    /// The NBD URI: `nbd://host:port/name` or `nbd+unix:///name?socket=/path`.
+    /// The NBD URI: `nbd://host:port/name` or `nbd+unix:///name?socket=/path`; with TLS `nbds…`. What a client proves itself with
+    /// is its own to add.
     #[must_use]
     pub fn uri(&self) -> String {
+        let scheme = match self.encryption {
+            Encryption::None => "nbd",
+            Encryption::Tls => "nbds",
+        };
         match &self.address {
-            NbdAddress::Tcp(address) => format!("nbd://{address}/{}", self.name),
+            NbdAddress::Tcp(address) => format!("{scheme}://{address}/{}", self.name),
             NbdAddress::Unix(path) => {
-                format!("nbd+unix:///{}?socket={}", self.name, percent_encoded(path))
+                format!("{scheme}+unix:///{}?socket={}", self.name, percent_encoded(path))
             }
         }
     }
@@ -96,13 +112,15 @@ mod tests {
         let tcp = NbdEndpoint {
             address: NbdAddress::default(),
             name: name.clone(),
+            encryption: Encryption::None,
         };
         assert_eq!(tcp.uri(), "nbd://127.0.0.1:10809/vol-1");
         let unix = NbdEndpoint {
             address: NbdAddress::Unix("/run/a b/s&x".into()),
             name,
+            encryption: Encryption::Tls,
         };
-        assert_eq!(unix.uri(), "nbd+unix:///vol-1?socket=/run/a%20b/s%26x");
+        assert_eq!(unix.uri(), "nbds+unix:///vol-1?socket=/run/a%20b/s%26x");
     }
 
     #[test]

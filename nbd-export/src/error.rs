@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{ExportName, NbdAddress, SourceError, handshake::HandshakeError, qemu_storage_daemon::QmpError};
+use crate::{
+    ExportName, NbdAddress, SourceError, handshake::HandshakeError, qemu_storage_daemon::QmpError,
+    tls::CredentialsError,
+};
 
 /// Why an exporter did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +87,25 @@ pub enum ExportError {
     #[error("nbd export configuration: {problem}")]
     Config {
         /// What is wrong.
+        problem: String,
+    },
+    /// Disks are not served in the clear to other machines.
+    #[error(
+        "nbd server on {address}: other than on loopback or a Unix socket it needs TLS; give it certificates or pre-shared keys"
+    )]
+    NeedsTls {
+        /// The address.
+        address: NbdAddress,
+    },
+    /// A file of certificates or keys cannot be used.
+    #[error("nbd server: its certificates or keys cannot be used")]
+    Credentials(#[source] CredentialsError),
+    /// The server cannot tell the parties of an allow-list from others.
+    #[error("export {name}: its allow-list cannot be kept: {problem}")]
+    AllowList {
+        /// The export.
+        name: ExportName,
+        /// Why, and what can be.
         problem: String,
     },
     /// Another command held the runtime directory for too long.

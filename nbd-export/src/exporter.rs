@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{ExportError, ExportName, ExportSource, NbdEndpoint};
+use crate::{AllowList, ExportError, ExportName, ExportSource, NbdEndpoint};
 
 /// What clients may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,6 +22,8 @@ pub struct ExportSpec {
     pub source: ExportSource,
     /// What clients may do.
     pub access: Access,
+    /// Who may connect; whoever the server lets in at all where there is no list.
+    pub allow: Option<AllowList>,
 }
 
 /// An export that a handshake has confirmed.
@@ -84,7 +86,8 @@ pub trait Exporter: Send + Sync {
     /// Exports a device and confirms it by a handshake before returning.
     ///
     /// Again with the same name, device and access: the same answer, confirmed anew. Another device or access under
-    /// a live name: [`ExportError::NameTaken`]. On any error nothing stays exported that was not before.
+    /// a live name: [`ExportError::NameTaken`]. Another allow-list is in force when this returns, for whoever connects from then on;
+    /// clients that are connected stay, whether they are on it or not. On any error nothing stays exported that was not before.
     async fn publish(&self, spec: ExportSpec) -> Result<Published, ExportError>;
 
     /// Withdraws an export; afterwards the server no longer has the device open. Unknown names succeed.

@@ -7,12 +7,15 @@
 //! - An export is reported only after an NBD handshake of ours saw its name, size and read-only flag.
 //! - Everything is repeatable: publishing twice is one export, withdrawing an unknown export succeeds, and what a
 //!   crashed caller left half-done is swept by the next command.
+//! - Other machines are served over TLS or not at all, and whoever is not on an export's allow-list is refused by the server itself.
+//!   Keys and certificates are given to servers as names of files, never as arguments.
 //!
 //! # Assumptions
 //! The caller keeps its descriptor open (it is shared, not copied) while the export is to live: an open descriptor
 //! keeps the kernel from giving the device number to another disk.
 #![forbid(unsafe_code)]
 
+mod allow;
 mod endpoint;
 mod error;
 mod exporter;
@@ -23,11 +26,14 @@ mod process;
 pub mod qemu_storage_daemon;
 mod runtime;
 mod source;
+pub mod tls;
 
-pub use endpoint::{NbdAddress, NbdEndpoint};
+pub use allow::{AllowList, Party, PartyError};
+pub use endpoint::{Encryption, NbdAddress, NbdEndpoint};
 pub use error::ExportError;
 pub use exporter::{Access, ExportSpec, Exporter, Health, Idle, Published, Withdrawal};
 pub use name::{ExportName, NameError};
 pub use nbd_server::{NbdServer, NbdServerConfig, Reload};
 pub use qemu_storage_daemon::{QemuStorageDaemon, QemuStorageDaemonConfig};
 pub use source::{ExportSource, SourceError, SourceIdentity};
+pub use tls::Tls;

@@ -122,7 +122,10 @@ async fn an_unpublished_export_is_gone_and_its_device_free(exporter: &impl Expor
     exporter.unpublish(&name("vol-a"), WhenIdle).await.unwrap();
     assert!(Client::connect(&published.endpoint).is_err());
     assert_eq!(exporter.list().await.unwrap(), [name("vol-b")]);
-    assert_eq!(handshake::list(&home.listen).await.unwrap(), ["vol-b"]);
+    assert_eq!(
+        handshake::list(&home.listen.clone().into()).await.unwrap(),
+        ["vol-b"]
+    );
     assert!(holders(&device, home).is_empty());
     // The name is free for another device.
     exporter.unpublish(&name("vol-b"), WhenIdle).await.unwrap();
@@ -198,6 +201,7 @@ async fn a_wrong_size_is_refused(exporter: &impl Exporter, _: &Home) {
         name: name("vol-a"),
         source,
         access: ReadOnly,
+        allow: None,
     };
     let error = exporter.publish(spec).await.unwrap_err();
     assert!(matches!(error, ExportError::Source { .. }), "{error}");
@@ -231,6 +235,7 @@ async fn a_path_swapped_after_verification_never_serves_the_other_device(
         name: name("vol-a"),
         source,
         access: ReadWrite,
+        allow: None,
     };
     let swap = |to: &Loop| {
         std::fs::remove_file(&path).unwrap();
@@ -263,6 +268,7 @@ async fn a_regular_file_can_be_exported(exporter: &impl Exporter, home: &Home) {
         name: name("image"),
         source,
         access: ReadWrite,
+        allow: None,
     };
     let published = exporter.publish(spec).await.unwrap();
     assert_eq!(

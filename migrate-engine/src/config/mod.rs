@@ -1,6 +1,7 @@
 //! The settings of a copy and of an export.
 
 pub(crate) mod alarms;
+mod allowed;
 pub(crate) mod existing;
 mod files;
 mod sources;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use crate::model::{DigestKind, Route, Size};
 
 pub use alarms::Pace;
+pub use allowed::{AllowEntry, allow_list};
 pub use files::FilesEntry;
 pub use sources::{Believe, SourceEntry, Sources, SourcesError};
 pub use vddk::VddkSettings;
@@ -113,6 +115,12 @@ pub struct ExportSettings {
     pub runtime_dir: PathBuf,
     /// Where it listens.
     pub listen: nbd_export::NbdAddress,
+    /// How connections are encrypted.
+    pub tls: Option<nbd_export::Tls>,
+    /// Who may connect.
+    pub allow: Vec<AllowEntry>,
+    /// The ports of exports with an allow-list, where the server needs one for each.
+    pub own_ports: std::ops::RangeInclusive<u16>,
 }
 
 /// Reads the address that a server listens on: `HOST:PORT`, or the absolute path of a Unix socket.

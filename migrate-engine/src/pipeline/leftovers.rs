@@ -42,7 +42,7 @@ async fn withdraw(export: &ExportRow, settings: &ExportSettings) -> Result<(), S
         .map_err(|_| "a volume's id is none".to_owned())?;
     let name = Exports::name(volume);
     let withdrawn = async {
-        let exports = Exports::connect(&settings.at(backend, listen)).await?;
+        let exports = Exports::left(&settings.at(backend, listen)).await?;
         exports.withdraw(&name).await?;
         exports.stop_if_idle().await
     };

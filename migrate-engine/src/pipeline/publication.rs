@@ -5,7 +5,7 @@ use volume_client::OpenedDevice;
 
 use super::PipelineError;
 use crate::store::{ExportRow, Run, Store};
-use crate::target::Exports;
+use crate::target::{ExportFailure, Exports};
 
 /// Where exports are recorded, and as whose.
 #[derive(Clone, Copy)]
@@ -18,7 +18,10 @@ pub(super) struct Records<'a> {
 /// A volume's export that stands.
 pub(super) struct Publication {
     pub(super) name: ExportName,
+    /// Where clients find it.
     pub(super) uri: String,
+    /// The same, with what the engine itself needs for it; `None` where it cannot come there.
+    own: Option<String>,
     volume: String,
 }
 
@@ -33,6 +36,7 @@ impl Publication {
         let name = Exports::name(id);
         let publication = Self {
             uri: exports.uri(&name),
+            own: None,
             volume: id.to_string(),
             name,
         };
@@ -48,17 +52,36 @@ impl Publication {
         let published = async {
             // We hold the lease: an export of this volume that is still there was left by somebody who died.
             exports.withdraw(&publication.name).await?;
-            exports.publish(device).await
+            let uri = exports.publish(device).await?;
+            // With an allow-list it may be elsewhere than was foreseen.
+            records.store.published(&publication.volume, &uri)?;
+            let own = match exports.reached_by_us(&uri) {
+                Err(ExportFailure::Keys) => None,
+                own => Some(own?),
+            };
+            Ok::<_, PipelineError>((uri, own))
         };
         match published.await {
-            Ok(uri) => Ok(Self { uri, ..publication }),
+            Ok((uri, own)) => Ok(Self {
+                uri,
+                own,
+                ..publication
+            }),
             Err(error) => {
                 if let Err(left) = publication.end(exports, records.store).await {
                     tracing::warn!(error = %left, "an export may be left; the next run withdraws it");
                 }
-                Err(error.into())
+                Err(error)
             }
         }
+    }
+
+    /// Where the engine itself finds it.
+    ///
+    /// # Errors
+    /// Where it cannot come there.
+    pub(super) fn reached_by_us(&self) -> Result<&str, PipelineError> {
+        Ok(self.own.as_deref().ok_or(ExportFailure::Keys)?)
     }
 
     /// Withdraws the export, whoever is connected. Where that fails, its record stays for the next run.

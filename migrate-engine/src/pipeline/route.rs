@@ -162,14 +162,13 @@ impl Job<'_> {
         };
         let publication = Publication::begin(exports, records, device).await?;
         let copied = async {
-            let uri = publication.uri.clone();
-            self.watch
-                .say(&format!("disk {}: published as {uri}", self.source.disk_id));
+            let (disk, uri) = (&self.source.disk_id, &publication.uri);
+            self.watch.say(&format!("disk {disk}: published as {uri}"));
             let options = NbdOptions {
                 initial_content,
                 ..reading(&self.copier.settings)
             };
-            let writer = connect(uri, options).await?;
+            let writer = connect(publication.reached_by_us()?.to_owned(), options).await?;
             self.move_bytes(served, device.device().volume_id, writer, cancel)
                 .await
         }

@@ -55,6 +55,17 @@ impl Store {
         Ok(())
     }
 
+    /// Records where a volume's export is now.
+    ///
+    /// # Errors
+    /// Where the record cannot be made durable.
+    pub fn published(&self, volume: &str, uri: &str) -> Result<(), StoreError> {
+        let sql =
+            "UPDATE nbd_exports SET uri = ?2 WHERE volume_id = ?1 AND withdrawn_at IS NULL AND uri <> ?2";
+        self.conn.lock().execute(sql, [volume, uri])?;
+        Ok(())
+    }
+
     /// Records that a volume's export was withdrawn, or never came about.
     ///
     /// # Errors

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use nbd_export::{
     Access, ExportError, ExportName, ExportSource, ExportSpec, Exporter, Health, NbdServer, NbdServerConfig,
-    QemuStorageDaemon, QemuStorageDaemonConfig, Withdrawal,
+    QemuStorageDaemon, QemuStorageDaemonConfig, Tls, Withdrawal,
 };
 use volume_client::OpenedDevice;
 use volume_client::types::VolumeId;
 
-use crate::config::{ExportBackend, ExportSettings};
+use crate::block::NbdUri;
+use crate::block::nbd::{NbdTls, NbdUriError};
+use crate::config::{AllowEntry, ExportBackend, ExportSettings, allow_list};
 
 /// Why a device could not be published or withdrawn.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,18 @@ pub enum ExportFailure {
         #[source]
         source: nbd_export::SourceError,
     },
+    /// The export wants keys that the engine cannot bring.
+    #[error("the engine cannot write through exports with pre-shared keys")]
+    Keys,
+    /// An address of our own server that we do not understand ourselves.
+    #[error("the export's address `{uri}` cannot be used")]
+    Address {
+        /// The address.
+        uri: String,
+        /// Why.
+        #[source]
+        source: NbdUriError,
+    },
     /// The descriptor could not be shared.
     #[error("cannot share the descriptor of the device")]
     Descriptor(#[source] std::io::Error),
@@ -49,13 +63,21 @@ pub enum ExportFailure {
 #[derive(Clone)]
 pub struct Exports {
     exporter: Arc<dyn Exporter>,
+    tls: Option<Tls>,
+    allow: Arc<[AllowEntry]>,
 }
 
 impl ExportFailure {
     /// What a person can do, where that is known.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        let Self::Start(source) = self else { return None };
+        let source = match self {
+            Self::Keys => {
+                return Some("use --nbd-tls-certificates, or --to-device, which needs no export".to_owned());
+            }
+            Self::Start(source) | Self::Server { source, .. } => source,
+            _ => return None,
+        };
         match &**source {
             ExportError::AddressInUse { address } => Some(format!(
                 "something else listens on {address}: name another address with --nbd-listen, or share its server's \
@@ -65,6 +87,13 @@ impl ExportFailure {
                 "is {} installed? Debian has it in package qemu-utils or nbd-server",
                 program.display()
             )),
+            ExportError::NeedsTls { .. } => Some(
+                "name a folder with --nbd-tls-certificates or --nbd-tls-psk, or listen on 127.0.0.1 or a Unix socket".to_owned(),
+            ),
+            ExportError::Credentials(_) => Some("docs/nbd-exports.md makes a folder that fits, step by step".to_owned()),
+            ExportError::AllowList { .. } => {
+                Some("see --nbd-allow, and docs/nbd-exports.md for which server knows whom".to_owned())
+            }
             _ => None,
         }
     }
@@ -76,39 +105,63 @@ impl Exports {
     /// # Errors
     /// Where it cannot be started: not installed, or its address taken.
     pub async fn connect(settings: &ExportSettings) -> Result<Self, ExportFailure> {
-        let runtime_dir = settings.runtime_dir.join(settings.backend.name());
-        let listen = settings.listen.clone();
-        let exporter: Arc<dyn Exporter> = match settings.backend {
-            ExportBackend::QemuStorageDaemon => {
-                let config = QemuStorageDaemonConfig {
-                    runtime_dir,
-                    listen,
-                    ..QemuStorageDaemonConfig::default()
-                };
-                Arc::new(
-                    QemuStorageDaemon::connect_or_start(config)
-                        .await
-                        .map_err(|source| ExportFailure::Start(source.into()))?,
-                )
-            }
-            ExportBackend::NbdServer => {
-                let files = &settings.nbd_server;
-                let config = NbdServerConfig {
-                    runtime_dir,
-                    listen,
-                    base_config: files.base_config.clone(),
-                    drop_in_dir: files.drop_in_dir.clone(),
-                    node_dir: files.node_dir.clone(),
-                    ..NbdServerConfig::default()
-                };
-                Arc::new(
-                    NbdServer::connect_or_start(config)
-                        .await
-                        .map_err(|source| ExportFailure::Start(source.into()))?,
-                )
-            }
+        let exporter: Result<Arc<dyn Exporter>, ExportError> = match settings.backend {
+            ExportBackend::QemuStorageDaemon => QemuStorageDaemon::connect_or_start(qemu(settings))
+                .await
+                .map(|exporter| Arc::new(exporter) as _),
+            ExportBackend::NbdServer => nbd_server(settings).await,
         };
-        Ok(Self { exporter })
+        Self::through(exporter, settings)
+    }
+
+    /// The server that may be left by a run that died, whatever it encrypted with: for withdrawing.
+    ///
+    /// # Errors
+    /// Where it cannot be taken over.
+    pub async fn left(settings: &ExportSettings) -> Result<Self, ExportFailure> {
+        let exporter: Result<Arc<dyn Exporter>, ExportError> = match settings.backend {
+            ExportBackend::QemuStorageDaemon => {
+                QemuStorageDaemon::existing(qemu(settings)).map(|exporter| Arc::new(exporter) as _)
+            }
+            ExportBackend::NbdServer => nbd_server(settings).await,
+        };
+        Self::through(exporter, settings)
+    }
+
+    fn through(
+        exporter: Result<Arc<dyn Exporter>, ExportError>,
+        settings: &ExportSettings,
+    ) -> Result<Self, ExportFailure> {
+        Ok(Self {
+            exporter: exporter.map_err(|source| ExportFailure::Start(source.into()))?,
+            tls: settings.tls.clone(),
+            allow: settings.allow.clone().into(),
+        })
+    }
+
+    /// How the engine itself reaches an export that clients know by `uri`: with its own certificate.
+    ///
+    /// # Errors
+    /// Where it cannot.
+    pub fn reached_by_us(&self, uri: &str) -> Result<String, ExportFailure> {
+        let (folder, hostname) = match &self.tls {
+            None => return Ok(uri.to_owned()),
+            Some(Tls::Keys { .. }) => return Err(ExportFailure::Keys),
+            Some(Tls::Certificates { folder, hostname }) => (folder.clone(), hostname.clone()),
+        };
+        let parsed: NbdUri = uri.parse().map_err(|source| ExportFailure::Address {
+            uri: uri.to_owned(),
+            source,
+        })?;
+        let tls = NbdTls {
+            certificates: Some(folder),
+            hostname,
+        };
+        let with = NbdUri {
+            tls: Some(tls),
+            ..parsed
+        };
+        Ok(with.to_string())
     }
 
     /// Who serves.
@@ -152,6 +205,7 @@ impl Exports {
             name: name.clone(),
             source,
             access: Access::ReadWrite,
+            allow: allow_list(&self.allow, leased.volume_id),
         };
         let published = self
             .exporter
@@ -207,4 +261,28 @@ impl Exports {
             .map(drop)
             .map_err(|source| ExportFailure::Stop(source.into()))
     }
+}
+
+fn qemu(settings: &ExportSettings) -> QemuStorageDaemonConfig {
+    QemuStorageDaemonConfig {
+        runtime_dir: settings.runtime_dir.join(settings.backend.name()),
+        listen: settings.listen.clone(),
+        tls: settings.tls.clone(),
+        own_ports: settings.own_ports.clone(),
+        ..QemuStorageDaemonConfig::default()
+    }
+}
+
+async fn nbd_server(settings: &ExportSettings) -> Result<Arc<dyn Exporter>, ExportError> {
+    let files = &settings.nbd_server;
+    let config = NbdServerConfig {
+        runtime_dir: settings.runtime_dir.join(settings.backend.name()),
+        listen: settings.listen.clone(),
+        tls: settings.tls.clone(),
+        base_config: files.base_config.clone(),
+        drop_in_dir: files.drop_in_dir.clone(),
+        node_dir: files.node_dir.clone(),
+        ..NbdServerConfig::default()
+    };
+    Ok(Arc::new(NbdServer::connect_or_start(config).await?))
 }

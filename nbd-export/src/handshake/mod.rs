@@ -12,8 +12,9 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Access, ExportName, NbdAddress};
-use wire::{Reply, Stream};
+use crate::{Access, ExportName, NbdAddress, tls::ClientTls};
+use wire::Reply;
+pub use wire::Stream;
 
 /// Bound on one connect, one list or one handshake.
 pub const DEADLINE: Duration = Duration::from_secs(5);
@@ -28,6 +29,9 @@ pub enum HandshakeError {
     /// No answer in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    /// The server did not prove who it is, or did not take us for whom we are.
+    #[error("TLS handshake failed")]
+    Tls(#[source] io::Error),
     /// The peer does not speak NBD, or not the dialect we need.
     #[error("protocol violation: {0}")]
     Protocol(&'static str),
@@ -72,6 +76,35 @@ impl ExportInfo {
     }
 }
 
+/// How a server is dialled.
+#[derive(Debug, Clone)]
+pub struct Dial {
+    /// Where it listens.
+    pub address: NbdAddress,
+    /// How connections to it are encrypted.
+    pub security: Security,
+}
+
+/// How a connection is encrypted.
+#[derive(Debug, Clone)]
+pub enum Security {
+    /// Not at all.
+    Plain,
+    /// By TLS with certificates.
+    Certificates(ClientTls),
+    /// By TLS with pre-shared keys, which we cannot speak: see [`demands_tls`].
+    Keys,
+}
+
+impl From<NbdAddress> for Dial {
+    fn from(address: NbdAddress) -> Self {
+        Self {
+            address,
+            security: Security::Plain,
+        }
+    }
+}
+
 /// A client in the transmission phase: the server has the device open until this is closed.
 pub struct Session {
     stream: Box<dyn Stream>,
@@ -82,12 +115,12 @@ pub struct Session {
 impl Session {
     /// Opens an export and checks that size and access are as expected.
     pub async fn confirm(
-        address: &NbdAddress,
+        server: &Dial,
         name: &ExportName,
         size: u64,
         access: Access,
     ) -> Result<Self, HandshakeError> {
-        let session = Self::open(address, name).await?;
+        let session = Self::open(server, name).await?;
         if session.info.size != size {
             let found = session.info.size.to_string();
             return Err(HandshakeError::Mismatch {
@@ -108,9 +141,9 @@ impl Session {
     }
 
     /// Opens an export with `NBD_OPT_GO`.
-    pub async fn open(address: &NbdAddress, name: &ExportName) -> Result<Self, HandshakeError> {
+    pub async fn open(server: &Dial, name: &ExportName) -> Result<Self, HandshakeError> {
         bounded(async {
-            let mut stream = greet(address).await?;
+            let mut stream = greet(server).await?;
             wire::send_option(&mut stream, wire::OPT_GO, &wire::go_payload(name)).await?;
             let mut info = None;
             loop {
@@ -142,9 +175,9 @@ impl Session {
 }
 
 /// The names a server lists (at most 65,536).
-pub async fn list(address: &NbdAddress) -> Result<Vec<String>, HandshakeError> {
+pub async fn list(server: &Dial) -> Result<Vec<String>, HandshakeError> {
     bounded(async {
-        let mut stream = greet(address).await?;
+        let mut stream = greet(server).await?;
         wire::send_option(&mut stream, wire::OPT_LIST, &[]).await?;
         let mut names = Vec::new();
         loop {
@@ -166,7 +199,55 @@ pub async fn list(address: &NbdAddress) -> Result<Vec<String>, HandshakeError> {
     .await
 }
 
-async fn greet(address: &NbdAddress) -> Result<Box<dyn Stream>, HandshakeError> {
+/// Whether a server refuses an export in the clear and agrees to encrypt: as far as we come where it wants pre-shared keys
+/// (rustls has none). An error where it does anything else.
+pub async fn demands_tls(address: &NbdAddress, name: &ExportName) -> Result<(), HandshakeError> {
+    bounded(async {
+        let mut stream = greet_plain(address).await?;
+        wire::send_option(&mut stream, wire::OPT_GO, &wire::go_payload(name)).await?;
+        match wire::read_reply(&mut stream, wire::OPT_GO).await {
+            Err(HandshakeError::Refused {
+                code: wire::REP_ERR_TLS_REQD,
+                ..
+            }) => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Err(HandshakeError::Protocol("server serves without TLS")),
+        }
+        agree_on_tls(&mut stream).await
+    })
+    .await
+}
+
+/// Encrypts a connection whose greetings were exchanged, before any other option.
+pub async fn encrypt<S: Stream + 'static>(
+    mut stream: S,
+    tls: &ClientTls,
+) -> Result<Box<dyn Stream>, HandshakeError> {
+    bounded(async {
+        agree_on_tls(&mut stream).await?;
+        Ok(Box::new(tls.encrypt(stream).await.map_err(HandshakeError::Tls)?) as Box<dyn Stream>)
+    })
+    .await
+}
+
+async fn agree_on_tls(stream: &mut (impl Stream + ?Sized)) -> Result<(), HandshakeError> {
+    wire::send_option(stream, wire::OPT_STARTTLS, &[]).await?;
+    match wire::read_reply(stream, wire::OPT_STARTTLS).await? {
+        Reply::Ack => Ok(()),
+        _ => Err(HandshakeError::Protocol("no plain answer to OPT_STARTTLS")),
+    }
+}
+
+async fn greet(server: &Dial) -> Result<Box<dyn Stream>, HandshakeError> {
+    let stream = greet_plain(&server.address).await?;
+    match &server.security {
+        Security::Plain => Ok(stream),
+        Security::Certificates(tls) => encrypt(stream, tls).await,
+        Security::Keys => Err(HandshakeError::Protocol("pre-shared keys are not spoken here")),
+    }
+}
+
+async fn greet_plain(address: &NbdAddress) -> Result<Box<dyn Stream>, HandshakeError> {
     let mut stream: Box<dyn Stream> = match address.dial() {
         NbdAddress::Tcp(address) => Box::new(TcpStream::connect(address).await?),
         NbdAddress::Unix(path) => Box::new(UnixStream::connect(path).await?),

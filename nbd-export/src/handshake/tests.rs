@@ -19,7 +19,7 @@ fn reply(option: u32, kind: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Sends `script` to the first client, then holds the connection open.
-fn server(script: Vec<u8>) -> (tempfile::TempDir, NbdAddress, JoinHandle<()>) {
+fn server(script: Vec<u8>) -> (tempfile::TempDir, Dial, JoinHandle<()>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let listener = UnixListener::bind(&path).unwrap();
@@ -29,7 +29,7 @@ fn server(script: Vec<u8>) -> (tempfile::TempDir, NbdAddress, JoinHandle<()>) {
         let mut sink = Vec::new();
         let _ = client.read_to_end(&mut sink).await;
     });
-    (dir, NbdAddress::Unix(path), task)
+    (dir, NbdAddress::Unix(path).into(), task)
 }
 
 fn greeting(flags: u16) -> Vec<u8> {

@@ -7,7 +7,9 @@ use crate::ExportName;
 
 pub(super) const OPT_ABORT: u32 = 2;
 pub(super) const OPT_LIST: u32 = 3;
+pub(super) const OPT_STARTTLS: u32 = 5;
 pub(super) const OPT_GO: u32 = 7;
+pub(super) const REP_ERR_TLS_REQD: u32 = REP_ERROR_BIT | 5;
 pub(super) const FLAG_READ_ONLY: u16 = 1 << 1;
 pub(super) const MAX_EXPORTS: usize = 65_536;
 
@@ -26,8 +28,8 @@ const INFO_EXPORT: u16 = 0;
 /// A list entry: a length, a name of at most 4096 bytes, and a description as long.
 const MAX_REPLY: u32 = 4 + 2 * 4096;
 
-/// A byte stream to a server, TCP or Unix.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+/// A byte stream to a server: TCP or Unix, encrypted or not.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// An answer to an option that is not an error.

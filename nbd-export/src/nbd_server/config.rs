@@ -6,7 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{ExportError, NbdAddress, runtime::plain_absolute};
+use crate::{
+    Encryption, ExportError, ExportName, NbdAddress, NbdEndpoint, Tls,
+    handshake::Dial,
+    runtime::plain_absolute,
+    tls::{AUTHORITY, SERVER_CERTIFICATE, SERVER_KEY, check_listen},
+};
 
 /// First line of every file that we may overwrite or remove.
 pub(super) const MARKER: &str = "# written by nbd-export; changes are overwritten";
@@ -39,6 +44,8 @@ pub struct NbdServerConfig {
     pub runtime_dir: PathBuf,
     /// Where to listen.
     pub listen: NbdAddress,
+    /// How connections are encrypted, and who may connect at all. Certificates only.
+    pub tls: Option<Tls>,
     /// How new exports are taken up.
     pub reload: Reload,
 }
@@ -52,6 +59,7 @@ impl Default for NbdServerConfig {
             node_dir: "/dev/nbd-export".into(),
             runtime_dir: "/run/nbd-export/nbd-server".into(),
             listen: NbdAddress::default(),
+            tls: None,
             reload: Reload::default(),
         }
     }
@@ -63,12 +71,28 @@ impl NbdServerConfig {
         for path in [&self.base_config, &self.drop_in_dir, &self.node_dir] {
             plain_absolute(path)?;
         }
-        match &self.listen {
-            NbdAddress::Unix(path) => crate::runtime::check_socket_path(path),
-            NbdAddress::Tcp(address) if address.port() == 0 => Err(ExportError::Config {
-                problem: "port 0 cannot be shared".to_owned(),
-            }),
-            NbdAddress::Tcp(_) => Ok(()),
+        if let Some(Tls::Keys { .. }) = &self.tls {
+            let problem =
+                "nbd-server has no pre-shared keys; use certificates, or qemu-storage-daemon".to_owned();
+            return Err(ExportError::Config { problem });
+        }
+        check_listen(&self.listen, self.tls.as_ref())
+    }
+
+    /// How the server is dialled by us.
+    pub(super) fn dial(&self) -> Result<Dial, ExportError> {
+        Tls::dial(self.tls.as_ref(), &self.listen)
+    }
+
+    /// Where an export is.
+    pub(super) fn endpoint(&self, name: &ExportName) -> NbdEndpoint {
+        NbdEndpoint {
+            address: self.listen.dial(),
+            name: name.clone(),
+            encryption: match self.tls {
+                None => Encryption::None,
+                Some(_) => Encryption::Tls,
+            },
         }
     }
 
@@ -85,35 +109,40 @@ impl NbdServerConfig {
         }
     }
 
-    /// nbd-server listens on the Unix socket only when `unixsock` is given without an address (seen with 3.24).
-    fn base(&self) -> String {
-        let listen = match &self.listen {
-            NbdAddress::Tcp(address) => {
-                format!(
-                    "    listenaddr = {}\n    port = {}\n",
-                    address.ip(),
-                    address.port()
-                )
-            }
-            NbdAddress::Unix(path) => format!("    unixsock = {}\n", path.display()),
+    /// What `[generic]` says of us. nbd-server listens on the Unix socket only when `unixsock` is given without an address (seen
+    /// with 3.24), and on every address there is when none is given. `force_tls` lets no option but `STARTTLS` pass in the clear;
+    /// with `cacertfile` clients must have a certificate.
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let mut settings = match &self.listen {
+            NbdAddress::Tcp(address) => vec![
+                ("listenaddr", address.ip().to_string()),
+                ("port", address.port().to_string()),
+            ],
+            NbdAddress::Unix(path) => vec![("unixsock", path.display().to_string())],
         };
-        format!(
-            "{MARKER}\n[generic]\n{listen}    includedir = {}\n    allowlist = true\n",
-            self.drop_in_dir.display()
-        )
+        settings.push(("includedir", self.drop_in_dir.display().to_string()));
+        settings.push(("allowlist", "true".to_owned()));
+        if let Some(tls) = &self.tls {
+            let file = |name: &str| tls.folder().join(name).display().to_string();
+            settings.push(("certfile", file(SERVER_CERTIFICATE)));
+            settings.push(("keyfile", file(SERVER_KEY)));
+            settings.push(("cacertfile", file(AUTHORITY)));
+            settings.push(("force_tls", "true".to_owned()));
+        }
+        settings
+    }
+
+    fn base(&self) -> String {
+        let lines = self
+            .settings()
+            .into_iter()
+            .map(|(key, value)| format!("    {key} = {value}\n"));
+        format!("{MARKER}\n[generic]\n{}", lines.collect::<String>())
     }
 
     fn check_foreign(&self, text: &str) -> Result<(), ExportError> {
-        let (key, value) = match &self.listen {
-            NbdAddress::Tcp(address) => ("port", address.port().to_string()),
-            NbdAddress::Unix(path) => ("unixsock", path.display().to_string()),
-        };
-        let wanted = [
-            ("includedir", self.drop_in_dir.display().to_string(), None),
-            ("allowlist", "true".to_owned(), None),
-            (key, value, (key == "port").then_some("10809")),
-        ];
-        for (key, value, default) in wanted {
+        for (key, value) in self.settings() {
+            let default = (key == "port").then_some("10809");
             if generic(text, key).or(default) != Some(&value) {
                 let base = self.base_config.display();
                 let problem = format!("{base} is not ours and lacks \"{key} = {value}\" in [generic]");
@@ -166,16 +195,40 @@ mod tests {
             base_config: base_config.clone(),
             ..NbdServerConfig::default()
         };
-        let good = "[generic]\n  port = 10809\n includedir = /etc/nbd-server/export.d\nallowlist=true\n[x]\nport = 1\n";
+        let good = "[generic]\n  port = 10809\n listenaddr=127.0.0.1\n includedir = /etc/nbd-server/export.d\nallowlist=true\n[x]\nport = 1\n";
         for (text, fine) in [
             (good.to_owned(), true),
             (good.replace("10809", "10810"), false),
             (good.replace("export.d", "conf.d"), false),
+            // On every address of the machine.
+            (good.replace("listenaddr", "user"), false),
             (good.replace("[generic]", "[other]"), false),
         ] {
             fs::write(&base_config, &text).unwrap();
             assert_eq!(config.settle_base().is_ok(), fine, "{text}");
             assert_eq!(fs::read_to_string(&base_config).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn an_appliances_own_configuration_must_demand_tls_where_we_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = NbdServerConfig {
+            base_config: dir.path().join("config-base"),
+            tls: Some(Tls::Certificates {
+                folder: "/etc/pki".into(),
+                hostname: None,
+            }),
+            ..NbdServerConfig::default()
+        };
+        let good = config.base().replace(MARKER, "# an appliance's");
+        for (text, fine) in [
+            (good.clone(), true),
+            (good.replace("force_tls = true", "force_tls = false"), false),
+            (good.replace("cacertfile", "# cacertfile"), false),
+        ] {
+            fs::write(&config.base_config, &text).unwrap();
+            assert_eq!(config.settle_base().is_ok(), fine, "{text}");
         }
     }
 

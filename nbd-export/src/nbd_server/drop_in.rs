@@ -56,6 +56,11 @@ impl DropIns {
         self.directory.join(format!("{name}.conf"))
     }
 
+    /// Who may connect. Not `.conf`: it is not to be read as configuration.
+    pub(super) fn allowed(&self, name: &ExportName) -> PathBuf {
+        self.directory.join(format!("{name}.allow"))
+    }
+
     fn node(&self, name: &ExportName) -> PathBuf {
         self.nodes.join(name.as_str())
     }
@@ -94,10 +99,11 @@ impl DropIns {
     ) -> Result<(), ExportError> {
         self.make_node(name, source)?;
         let text = format!(
-            "{MARKER}\n{IDENTITY}{} {}\n[{name}]\n    exportname = {}\n    readonly = {}\n    flush = true\n    fua = true\n",
+            "{MARKER}\n{IDENTITY}{} {}\n[{name}]\n    exportname = {}\n    authfile = {}\n    readonly = {}\n    flush = true\n    fua = true\n",
             self.boot,
             source.identity(),
             self.node(name).display(),
+            self.allowed(name).display(),
             access == Access::ReadOnly,
         );
         write_durably(&self.file(name), &text)
@@ -153,6 +159,8 @@ impl DropIns {
         remove_if_there(&self.node(name))?;
         remove_if_there(&self.nodes.join(format!(".{name}")))?;
         remove_if_there(&file)?;
+        // Last: from here on everybody would be let in, if there still were something.
+        remove_if_there(&self.allowed(name))?;
         sync_parent(&file).map_err(ExportError::io(format!("removing {}", file.display())))
     }
 

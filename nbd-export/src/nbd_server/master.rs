@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     ExportError, ExportName, NbdAddress, SourceIdentity,
-    handshake::{self, Session},
+    handshake::{self, HandshakeError, Session},
     process::{MARK, ServerProcess, poll_until},
     runtime::{RuntimeDir, remove_if_there},
 };
@@ -104,7 +104,11 @@ impl Master {
         if self.process().is_none() {
             return false;
         }
-        match handshake::list(&self.config.listen).await {
+        let listed = async { Ok::<_, ExportError>(handshake::list(&self.config.dial()?).await) };
+        match listed
+            .await
+            .unwrap_or_else(|error| Err(HandshakeError::Tls(std::io::Error::other(error))))
+        {
             Ok(listed) => expected
                 .iter()
                 .all(|name| listed.iter().any(|other| other == name.as_str())),
@@ -158,8 +162,11 @@ impl Master {
 
     /// Whether a new client gets each export: a corrupted master may list what its children cannot serve.
     async fn opens(&self, expected: &[ExportName]) -> bool {
+        let Ok(server) = self.config.dial() else {
+            return false;
+        };
         for name in expected {
-            let opened = async { Session::open(&self.config.listen, name).await?.close().await };
+            let opened = async { Session::open(&server, name).await?.close().await };
             if let Err(error) = opened.await {
                 tracing::debug!(%name, %error, "export is listed but does not open");
                 return false;

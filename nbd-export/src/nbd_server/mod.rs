@@ -8,6 +8,7 @@
 //! All state is on disk, under a lock, so several processes may share one server. A record whose device is gone or
 //! has become another one is withdrawn by the next command.
 
+mod allowed;
 mod config;
 mod drop_in;
 mod master;
@@ -25,8 +26,8 @@ use parking_lot::Mutex;
 use tokio::{task::AbortHandle, time::sleep};
 
 use crate::{
-    ExportError, ExportName, ExportSource, ExportSpec, Exporter, Health, Idle, NbdAddress, NbdEndpoint,
-    Published, Withdrawal,
+    ExportError, ExportName, ExportSource, ExportSpec, Exporter, Health, Idle, NbdEndpoint, Published,
+    Withdrawal,
     handshake::{HandshakeError, Session},
     process::poll_until,
     runtime::{CommandLock, RuntimeDir},
@@ -49,7 +50,7 @@ pub struct NbdServer {
 
 #[derive(Debug)]
 struct Server {
-    listen: NbdAddress,
+    config: NbdServerConfig,
     drop_ins: DropIns,
     master: Master,
     /// What we published, kept open: the kernel then cannot give the device number to another disk.
@@ -63,9 +64,9 @@ impl NbdServer {
         config.check()?;
         let directory = RuntimeDir::prepare(&config.runtime_dir)?;
         let server = Arc::new(Server {
-            listen: config.listen.clone(),
             drop_ins: DropIns::open(&config)?,
-            master: Master::new(config, directory),
+            master: Master::new(config.clone(), directory),
+            config,
             pins: Mutex::default(),
         });
         let supervisor = tokio::spawn(supervise(Arc::downgrade(&server))).abort_handle();
@@ -152,10 +153,7 @@ impl Exporter for NbdServer {
     }
 
     fn endpoint(&self, name: &ExportName) -> NbdEndpoint {
-        NbdEndpoint {
-            address: self.server.listen.dial(),
-            name: name.clone(),
-        }
+        self.server.config.endpoint(name)
     }
 
     async fn health(&self) -> Result<Health, ExportError> {
@@ -214,10 +212,22 @@ impl Server {
     }
 
     async fn publish(&self, spec: &ExportSpec) -> Result<Published, ExportError> {
-        let ExportSpec { name, source, access } = spec;
+        let ExportSpec {
+            name,
+            source,
+            access,
+            allow,
+        } = spec;
         source.verify().map_err(|source| ExportError::Source {
             name: name.clone(),
             source,
+        })?;
+        self.config.check()?;
+        let addresses = allowed::addresses(&self.config.listen, allow.as_ref()).map_err(|problem| {
+            ExportError::AllowList {
+                name: name.clone(),
+                problem,
+            }
         })?;
         self.mend().await?;
         if self.drop_ins.is_foreign(name) {
@@ -238,6 +248,7 @@ impl Server {
             }
             // What a crash left may be a record without a node, or not yet taken up.
             self.drop_ins.make_node(name, source)?;
+            self.drop_ins.allow(name, addresses.as_deref())?;
             let published = self.confirm(spec).await?;
             self.pins.lock().insert(name.clone(), source.clone());
             return Ok(published);
@@ -249,7 +260,7 @@ impl Server {
             });
         }
         self.pins.lock().insert(name.clone(), source.clone());
-        match self.add(spec).await {
+        match self.add(spec, addresses.as_deref()).await {
             Ok(published) => {
                 tracing::info!(%name, device = %source.identity(), path = %source.path().display(), ?access, "exported");
                 Ok(published)
@@ -263,7 +274,9 @@ impl Server {
         }
     }
 
-    async fn add(&self, spec: &ExportSpec) -> Result<Published, ExportError> {
+    async fn add(&self, spec: &ExportSpec, addresses: Option<&str>) -> Result<Published, ExportError> {
+        // First: nbd-server lets everybody in where it finds no list.
+        self.drop_ins.allow(&spec.name, addresses)?;
         self.drop_ins.write(&spec.name, &spec.source, spec.access)?;
         let expected = self.names()?;
         let taken_up = self.master.take_up(&expected).await?;
@@ -280,14 +293,17 @@ impl Server {
 
     /// Opens the export as a client and looks which device the serving process opened for us.
     async fn confirm(&self, spec: &ExportSpec) -> Result<Published, ExportError> {
-        let ExportSpec { name, source, access } = spec;
-        let address = self.listen.dial();
+        let ExportSpec {
+            name, source, access, ..
+        } = spec;
+        let server = self.config.dial()?;
+        let address = server.address.clone();
         let unconfirmed = |source: HandshakeError| ExportError::Unconfirmed {
             name: name.clone(),
             address: address.clone(),
             source,
         };
-        let session = Session::confirm(&address, name, source.size(), *access)
+        let session = Session::confirm(&server, name, source.size(), *access)
             .await
             .map_err(unconfirmed)?;
         let identity = source.identity();
@@ -299,12 +315,8 @@ impl Server {
                 identity: identity.to_string(),
             });
         }
-        let endpoint = NbdEndpoint {
-            address,
-            name: name.clone(),
-        };
         Ok(Published {
-            endpoint,
+            endpoint: self.config.endpoint(name),
             size: source.size(),
             access: *access,
         })

@@ -1,4 +1,4 @@
-//! The life of the shared qemu-storage-daemon process: found, started, replaced, ended.
+//! The life of one qemu-storage-daemon process: found, started, replaced, ended.
 
 use std::{
     fs::{self, OpenOptions},
@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{
     process::Command,
     time::{Instant, sleep},
@@ -16,48 +16,60 @@ use tokio::{
 
 use super::{
     BACKEND, QemuStorageDaemonConfig,
+    daemons::OWNER,
+    guard::ALLOWED,
+    listen::LISTENING,
     qmp::{Qmp, QmpError},
 };
 use crate::{
-    ExportError, NbdAddress,
+    AllowList, Encryption, ExportError, ExportName, NbdAddress, NbdEndpoint, Tls,
+    handshake::Dial,
     process::{MARK, ServerProcess},
-    runtime::{CommandLock, RuntimeDir, check_socket_path, remove_if_there},
+    runtime::{CommandLock, RuntimeDir, remove_if_there},
 };
 
 const START: Duration = Duration::from_secs(15);
 const END: Duration = Duration::from_secs(10);
 const LOG: &str = "log";
 const PID: &str = "pid";
-/// Where the running daemon listens, written after it listens.
-const LISTENING: &str = "listening";
 
 #[derive(Debug)]
 pub(super) struct Daemon {
     pub(super) listen: NbdAddress,
+    pub(super) tls: Option<Tls>,
+    pub(super) directory: RuntimeDir,
     program: PathBuf,
-    directory: RuntimeDir,
     socket: PathBuf,
 }
 
 impl Daemon {
     pub(super) fn new(config: QemuStorageDaemonConfig) -> Result<Self, ExportError> {
-        match &config.listen {
-            NbdAddress::Unix(path) => check_socket_path(path)?,
-            NbdAddress::Tcp(address) if address.port() == 0 => {
-                return Err(ExportError::Config {
-                    problem: "port 0 cannot be shared".to_owned(),
-                });
-            }
-            NbdAddress::Tcp(_) => {}
-        }
         let directory = RuntimeDir::prepare(&config.runtime_dir)?;
         let socket = directory.socket("qmp")?;
         Ok(Self {
             listen: config.listen,
+            tls: config.tls,
             program: config.program,
             directory,
             socket,
         })
+    }
+
+    /// How it is dialled by us.
+    pub(super) fn dial(&self) -> Result<Dial, ExportError> {
+        Tls::dial(self.tls.as_ref(), &self.listen)
+    }
+
+    /// Where one of its exports is.
+    pub(super) fn endpoint(&self, name: &ExportName) -> NbdEndpoint {
+        NbdEndpoint {
+            address: self.listen.dial(),
+            name: name.clone(),
+            encryption: match self.tls {
+                None => Encryption::None,
+                Some(_) => Encryption::Tls,
+            },
+        }
     }
 
     pub(super) async fn lock(&self) -> Result<CommandLock, ExportError> {
@@ -91,16 +103,16 @@ impl Daemon {
         }
     }
 
-    /// A connection to a daemon that listens where we want; started if need be. Call under the lock.
-    pub(super) async fn ensure(&self) -> Result<Qmp, ExportError> {
+    /// A connection to a daemon that listens where we want, and lets in whom we want; started if need be. Call under the lock.
+    pub(super) async fn ensure(&self, allow: Option<&AllowList>) -> Result<Qmp, ExportError> {
         if let Some(mut qmp) = self.connect().await? {
-            self.listen_on(&mut qmp).await?;
+            self.listen_on(&mut qmp, allow).await?;
             return Ok(qmp);
         }
         remove_if_there(&self.socket)?;
         remove_if_there(&self.directory.file(LISTENING))?;
         let mut qmp = self.start().await?;
-        if let Err(error) = self.listen_on(&mut qmp).await {
+        if let Err(error) = self.listen_on(&mut qmp, allow).await {
             self.end(qmp).await?;
             return Err(error);
         }
@@ -167,58 +179,6 @@ impl Daemon {
         }
     }
 
-    /// Makes the daemon listen, or checks that it listens where we want.
-    async fn listen_on(&self, qmp: &mut Qmp) -> Result<(), ExportError> {
-        let record = self.directory.file(LISTENING);
-        let wanted = self.listen.to_string();
-        if let Ok(listening) = fs::read_to_string(&record) {
-            if listening == wanted {
-                return Ok(());
-            }
-            let problem = format!("the running qemu-storage-daemon listens on {listening}, not on {wanted}");
-            return Err(ExportError::Config { problem });
-        }
-        let address = match &self.listen {
-            NbdAddress::Tcp(address) => json!({
-                "type": "inet",
-                "data": { "host": address.ip().to_string(), "port": address.port().to_string() },
-            }),
-            NbdAddress::Unix(path) => {
-                // qemu would unlink a live server's socket without a word.
-                if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                    return Err(ExportError::AddressInUse {
-                        address: self.listen.clone(),
-                    });
-                }
-                json!({ "type": "unix", "data": { "path": path } })
-            }
-        };
-        // 0: no limit; the default of 100 would refuse clients of unrelated exports.
-        match qmp
-            .execute(
-                "nbd-server-start",
-                json!({ "addr": address, "max-connections": 0 }),
-            )
-            .await
-        {
-            Ok(_) => {}
-            // A starter died between listening and writing the record; only this directory's users start it.
-            Err(QmpError::Refused { description }) if description.contains("already running") => {}
-            Err(QmpError::Refused { description }) if description.contains("Address already in use") => {
-                return Err(ExportError::AddressInUse {
-                    address: self.listen.clone(),
-                });
-            }
-            Err(source) => {
-                return Err(ExportError::Qmp {
-                    doing: format!("listening on {}", self.listen),
-                    source,
-                });
-            }
-        }
-        fs::write(&record, wanted).map_err(ExportError::io("recording where qemu-storage-daemon listens"))
-    }
-
     /// Asks the daemon to end, and makes it. Its clients are dropped. Call under the lock.
     pub(super) async fn end(&self, mut qmp: Qmp) -> Result<(), ExportError> {
         let process = self.process();
@@ -255,7 +215,7 @@ impl Daemon {
 
     /// Removes what the ended daemon left in the file system.
     fn forget(&self) -> Result<(), ExportError> {
-        for name in [PID, LISTENING] {
+        for name in [PID, LISTENING, ALLOWED, OWNER] {
             remove_if_there(&self.directory.file(name))?;
         }
         remove_if_there(&self.socket)?;

@@ -84,6 +84,19 @@ pub(super) async fn sweep(qmp: &mut Qmp) -> Result<(), ExportError> {
     Ok(())
 }
 
+/// The size of a node, as the daemon knows it.
+pub(super) async fn size(qmp: &mut Qmp, node: &str) -> Result<Option<u64>, ExportError> {
+    let answer = qmp
+        .execute("query-named-block-nodes", json!({ "flat": true }))
+        .await;
+    let answer = answer.map_err(failed("asking for the size of a block node"))?;
+    let nodes = answer.as_array().map(Vec::as_slice).unwrap_or_default();
+    let ours = nodes
+        .iter()
+        .find(|found| found.get("node-name").and_then(Value::as_str) == Some(node));
+    Ok(ours.and_then(|found| found.pointer("/image/virtual-size")?.as_u64()))
+}
+
 /// Opens the device through the caller's descriptor.
 pub(super) async fn add_node(
     qmp: &mut Qmp,
@@ -204,7 +217,7 @@ pub(super) async fn remove_node(qmp: &mut Qmp, node: &str) -> Result<(), ExportE
     }
 }
 
-fn failed(doing: impl Into<String>) -> impl FnOnce(QmpError) -> ExportError {
+pub(super) fn failed(doing: impl Into<String>) -> impl FnOnce(QmpError) -> ExportError {
     let doing = doing.into();
     move |source| ExportError::Qmp { doing, source }
 }

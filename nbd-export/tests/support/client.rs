@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     sync::{
         Arc,
@@ -13,6 +13,7 @@ use std::{
 };
 
 use nbd_export::{NbdAddress, NbdEndpoint};
+use rustix::net::{AddressFamily, SocketType};
 
 trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
@@ -22,7 +23,7 @@ pub struct Client(Box<dyn Stream>);
 impl Client {
     pub fn connect(endpoint: &NbdEndpoint) -> io::Result<Self> {
         let limit = Some(Duration::from_secs(10));
-        let mut stream: Box<dyn Stream> = match &endpoint.address {
+        let stream: Box<dyn Stream> = match &endpoint.address {
             NbdAddress::Tcp(address) => {
                 let stream = TcpStream::connect(address)?;
                 stream.set_read_timeout(limit)?;
@@ -34,6 +35,23 @@ impl Client {
                 Box::new(stream)
             }
         };
+        Self::negotiate(stream, endpoint)
+    }
+
+    /// Connects over TCP from one of the machine's addresses.
+    pub fn connect_from(endpoint: &NbdEndpoint, own: SocketAddr) -> io::Result<Self> {
+        let NbdAddress::Tcp(address) = endpoint.address else {
+            panic!("a Unix socket has no addresses")
+        };
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        rustix::net::bind(&socket, &own)?;
+        rustix::net::connect(&socket, &address)?;
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Self::negotiate(Box::new(stream), endpoint)
+    }
+
+    fn negotiate(mut stream: Box<dyn Stream>, endpoint: &NbdEndpoint) -> io::Result<Self> {
         let mut greeting = [0; 18];
         stream.read_exact(&mut greeting)?;
         stream.write_all(&3_u32.to_be_bytes())?;

@@ -49,6 +49,7 @@ impl Loop {
             name: ExportName::new(name).unwrap(),
             source: self.source(),
             access,
+            allow: None,
         }
     }
 }

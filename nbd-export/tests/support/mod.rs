@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod device;
+pub mod pki;
 pub mod server;
 
 use std::time::{Duration, Instant};
@@ -16,10 +17,16 @@ use std::time::{Duration, Instant};
 pub fn able() -> bool {
     let tool =
         |name: &str| std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|p| p.join(name).exists());
-    let missing: Vec<_> = ["losetup", "nbd-server", "qemu-storage-daemon"]
-        .into_iter()
-        .filter(|name| !tool(name))
-        .collect();
+    let missing: Vec<_> = [
+        "losetup",
+        "nbd-server",
+        "qemu-storage-daemon",
+        "nbdinfo",
+        "nbdcopy",
+    ]
+    .into_iter()
+    .filter(|name| !tool(name))
+    .collect();
     let why = if !rustix::process::geteuid().is_root() {
         "not root".to_owned()
     } else if !missing.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -41,7 +42,16 @@ impl Home {
         QemuStorageDaemonConfig {
             runtime_dir: self.path("q"),
             listen: self.listen.clone(),
+            own_ports: self.own_ports(),
             ..QemuStorageDaemonConfig::default()
+        }
+    }
+
+    /// Some after its own: below the ephemeral range, and further apart than what other processes pick.
+    fn own_ports(&self) -> RangeInclusive<u16> {
+        match self.listen {
+            NbdAddress::Tcp(address) if address.port() < 60_000 => address.port() + 1..=address.port() + 40,
+            _ => 1..=1,
         }
     }
 
@@ -104,7 +114,7 @@ pub fn kill(pid: i32) {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        for runtime in ["q", "n"] {
+        for runtime in ["q", "n", "q/own-0", "q/own-1", "q/own-2"] {
             // Masters first come back as children; two rounds catch what was forked meanwhile.
             for _ in 0..2 {
                 marked(&self.path(runtime)).into_iter().for_each(kill);

@@ -106,6 +106,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         &["busybox-static"],
     ),
     program("strip", "small programs in the virtual appliance", &["binutils"]),
+    program("openssl", "certificates in tests", &["openssl"]),
     program("losetup", "loop devices", &["mount"]),
     program("mount", "looking into migrated volumes", &["mount"]),
     program("blockdev", "sizes of devices", &["util-linux"]),

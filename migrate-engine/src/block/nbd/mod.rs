@@ -7,6 +7,7 @@
 mod changes;
 mod connection;
 mod error;
+pub mod gate;
 mod handshake;
 mod pace;
 mod read;

@@ -5,18 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, crypto};
+use nbd_export::tls::{CredentialsError, authorities, client_config};
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, ClientConnection};
 
 use super::error::NbdError;
 use super::socket::{Socket, WaitEnded};
 use super::uri::{NbdEndpoint, NbdTls};
-
-/// File names as libnbd and qemu have them.
-const AUTHORITY: &str = "ca-cert.pem";
-const CERTIFICATE: &str = "client-cert.pem";
-const KEY: &str = "client-key.pem";
 
 /// Encrypts a connection whose server has agreed to that. The server must prove its name.
 pub(super) fn begin(
@@ -48,50 +43,14 @@ pub(super) fn begin(
 }
 
 fn config(tls: &NbdTls) -> Result<ClientConfig, NbdError> {
-    let mut roots = RootCertStore::empty();
-    let trusted = match &tls.certificates {
-        None => rustls_native_certs::load_native_certs().certs,
-        Some(folder) => certificates(&folder.join(AUTHORITY))?,
+    let read = match &tls.certificates {
+        Some(folder) => authorities(folder).and_then(|trusted| client_config(trusted, folder, Some(folder))),
+        None => {
+            let trusted = rustls_native_certs::load_native_certs().certs;
+            client_config(trusted, Path::new("the system's certificates"), None)
+        }
     };
-    let origin = tls
-        .certificates
-        .as_deref()
-        .unwrap_or(Path::new("the system's certificates"));
-    // One of the system's that cannot be read is no reason to trust none.
-    roots.add_parsable_certificates(trusted);
-    if roots.is_empty() {
-        return Err(unusable(origin, "there is no certificate that could be trusted"));
-    }
-    let provider = Arc::new(crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config
-        .map_err(|error| unusable(origin, error))?
-        .with_root_certificates(roots);
-    let Some(folder) = tls
-        .certificates
-        .as_ref()
-        .filter(|folder| folder.join(CERTIFICATE).exists())
-    else {
-        return Ok(config.with_no_client_auth());
-    };
-    let key = folder.join(KEY);
-    let key = PrivateKeyDer::from_pem_file(&key).map_err(|error| unusable(&key, error))?;
-    let chain = certificates(&folder.join(CERTIFICATE))?;
-    config
-        .with_client_auth_cert(chain, key)
-        .map_err(|error| unusable(folder, error))
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, NbdError> {
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    read.map_err(|error| unusable(file, error))
-}
-
-fn unusable(path: &Path, why: impl std::fmt::Display) -> NbdError {
-    NbdError::Certificates {
-        path: path.to_owned(),
-        why: why.to_string(),
-    }
+    read.map_err(|CredentialsError { path, why }| NbdError::Certificates { path, why })
 }
 
 #[cfg(test)]
@@ -101,6 +60,10 @@ mod tests {
     use tempfile::{TempDir, tempdir};
 
     use super::*;
+
+    const AUTHORITY: &str = "ca-cert.pem";
+    const CERTIFICATE: &str = "client-cert.pem";
+
     use crate::block::testing::{Server, have, local, random_image, run};
     use crate::block::{Cancel, InitialContent, NbdExport, NbdOptions, NbdUri};
     use crate::transfer::{CopyOptions, Progress, copy};

@@ -186,7 +186,7 @@ impl Attempt<'_> {
             (Some(courier), Some(publication), _) => {
                 let way = Way {
                     courier,
-                    export: &publication.uri,
+                    export: publication.reached_by_us()?,
                     initial,
                 };
                 self.send(lane, way, &local, &watch, cancel).await?
@@ -196,7 +196,7 @@ impl Attempt<'_> {
                     initial_content: initial,
                     ..route::to_export(settings.workers)
                 };
-                let writer = route::connect(publication.uri.clone(), options).await?;
+                let writer = route::connect(publication.reached_by_us()?.to_owned(), options).await?;
                 self.move_bytes(lane, writer, &watch, cancel).await?
             }
             _ => self.move_bytes(lane, Arc::clone(&local), &watch, cancel).await?,

@@ -12,6 +12,8 @@ use tokio_util::task::TaskTracker;
 use super::super::wire::{Moved, Steer};
 use crate::block::NbdUri;
 use crate::block::nbd::NbdEndpoint;
+use crate::block::nbd::gate::{Gate, GateError};
+use crate::model::chain;
 use crate::source::Errand;
 use crate::transfer::{Journal, NonsenseError, Progress};
 
@@ -23,6 +25,7 @@ const BUFFERS: (usize, usize) = (256 << 10, 16 << 10);
 /// A copy on its way.
 pub struct Delivery {
     export: NbdEndpoint,
+    gate: Gate,
     journal: Option<Arc<Journal>>,
     progress: Arc<Progress>,
     rate: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
@@ -44,6 +47,7 @@ impl Delivery {
     pub(super) fn new(errand: &Errand, export: &NbdUri) -> Self {
         Self {
             export: export.endpoint.clone(),
+            gate: Gate::before(export),
             journal: errand.memory.as_ref().map(|(journal, _)| Arc::clone(journal)),
             progress: Arc::clone(&errand.progress),
             rate: Arc::clone(&errand.rate),
@@ -90,7 +94,7 @@ impl Delivery {
         })
     }
 
-    /// Joins a worker's connection with one to the export, until either ends or the copy has. `false` where it has already.
+    /// Joins a worker's connection with one to the export, and to no other export of its server ([`Gate`]), until either ends or the copy has. `false` where it has already.
     pub fn join(
         &self,
         passage: Passage,
@@ -100,18 +104,23 @@ impl Delivery {
         if self.closed.is_cancelled() {
             return false;
         }
-        let closed = self.closed.clone();
+        let (closed, gate) = (self.closed.clone(), self.gate.clone());
         self.tunnels.spawn(closed.run_until_cancelled_owned(async move {
             let Some(mut worker) = worker.await else { return };
             let (to, back) = BUFFERS;
-            let ended = match passage {
-                Passage::Tcp(mut export) => {
-                    copy_bidirectional_with_sizes(&mut worker, &mut export, to, back).await
-                }
-                Passage::Unix(mut export) => {
-                    copy_bidirectional_with_sizes(&mut worker, &mut export, to, back).await
+            let passed = match passage {
+                Passage::Tcp(export) => gate.pass(&mut worker, export).await,
+                Passage::Unix(export) => gate.pass(&mut worker, export).await,
+            };
+            let mut export = match passed {
+                Ok(export) => export,
+                Err(GateError::Ended) => return,
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "a worker did not come to its export");
+                    return;
                 }
             };
+            let ended = copy_bidirectional_with_sizes(&mut worker, &mut export, to, back).await;
             if let Err(error) = ended {
                 tracing::debug!(%error, "a tunnel broke off");
             }

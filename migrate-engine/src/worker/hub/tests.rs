@@ -248,10 +248,15 @@ async fn a_copy_has_a_way_to_its_export_until_it_has_ended() {
     let passage = delivery.passage().await.unwrap();
     assert!(delivery.join(passage, async { Some(Box::new(ours) as Box<dyn Duplex>) }));
     let (mut export, _) = server.accept().await.unwrap();
+    export.write_all(b"NBDMAGICIHAVEOPT\0\x03").await.unwrap();
+    worker.read_exact(&mut [0; 18]).await.unwrap();
+    worker.write_all(b"\0\0\0\x03").await.unwrap();
+    // NBD_OPT_EXPORT_NAME: what follows it is the transmission.
+    worker.write_all(b"IHAVEOPT\0\0\0\x01\0\0\0\x01x").await.unwrap();
     worker.write_all(b"to the export").await.unwrap();
-    let mut heard = [0; 13];
+    let mut heard = [0; 34];
     export.read_exact(&mut heard).await.unwrap();
-    assert_eq!(&heard, b"to the export");
+    assert_eq!(&heard[21..], b"to the export");
 
     // It ends without a copy; whatever the worker does from now on leads nowhere.
     let late = delivery.passage().await.unwrap();
