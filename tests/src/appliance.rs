@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How the daemon is started; changed before [`Appliance::start`].
 #[derive(Debug, Clone)]
 pub struct Setup {
+    /// The daemon; the one beside this test where nothing is given.
+    pub program: Option<PathBuf>,
     /// The database.
     pub database: PathBuf,
     /// The directory of the volumes' files.
@@ -44,7 +46,7 @@ pub struct Setup {
 
 impl Setup {
     fn command(&self, config: &Path) -> Command {
-        let mut command = Command::new(binary("volumed"));
+        let mut command = Command::new(self.program.clone().unwrap_or_else(|| binary("volumed")));
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("VOLUMED_"))
         {
@@ -94,6 +96,7 @@ impl Appliance {
             .unwrap();
         std::fs::write(dir.path().join("volumed.toml"), "").unwrap();
         let setup = Setup {
+            program: None,
             database: dir.path().join("v.db"),
             local_root: dir.path().join("cloud"),
             socket: dir.path().join("v.sock"),

@@ -93,6 +93,8 @@ enum BenchTask {
     Copy(bench::CopyArgs),
     /// From the kernel's uevent to the committed mapping, beside a poll once a second for the same attaches.
     Attach(bench::AttachArgs),
+    /// Latencies and memory with many volumes, long-polls, event streams and queued operations, beside few.
+    Api(bench::ApiArgs),
     /// Start, recovery, memory and the reconciler's passes with many volumes and many operations in flight.
     Recovery(bench::RecoveryArgs),
 }
@@ -134,6 +136,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Demo(args) => demo::run(args.install.consent(), args.built),
         Task::Bench(BenchTask::Copy(args)) => bench::copy(&args),
         Task::Bench(BenchTask::Attach(args)) => bench::attach(&args),
+        Task::Bench(BenchTask::Api(args)) => bench::api(&args),
         Task::Bench(BenchTask::Recovery(args)) => bench::recovery(&args),
         Task::Soak(SoakTasks { task: None, crash }) => soak::crash(&crash),
         Task::Soak(SoakTasks { task: Some(task), .. }) => match task {

@@ -8,7 +8,7 @@
 
 mod histogram;
 mod poller;
-mod summary;
+pub(crate) mod summary;
 mod uevents;
 
 use std::time::Duration;

@@ -17,7 +17,7 @@ pub struct Percentiles {
 }
 
 impl Percentiles {
-    pub(super) fn of(percentile: impl Fn(f64) -> f64) -> Self {
+    pub(crate) fn of(percentile: impl Fn(f64) -> f64) -> Self {
         Self {
             p50: percentile(0.50),
             p90: percentile(0.90),
@@ -28,7 +28,7 @@ impl Percentiles {
 }
 
 /// The value that this share of the values does not exceed: the nearest one above. Nought of nothing.
-pub(super) fn percentile(values: &[f64], share: f64) -> f64 {
+pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     #[allow(

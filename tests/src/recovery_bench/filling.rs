@@ -10,7 +10,7 @@ use crate::CloudSite;
 const GIB: u64 = 1 << 30;
 
 /// Makes so many volumes. The daemon must have run once, and must not run now.
-pub(super) async fn fill(site: &CloudSite, volumes: u32) -> Result<()> {
+pub(crate) async fn fill(site: &CloudSite, volumes: u32) -> Result<()> {
     let store = Store::open(&site.daemon.setup.database)?;
     let install = store.read(|conn| store::meta::get(conn, "install_id")).await?;
     let install = install.context("the database has no installation's id")?;

@@ -5,7 +5,7 @@
 //! the cloud's volumes are made beforehand, without the daemon; the operations are asked for through its API, held up in the
 //! cloud, and cut off by SIGKILL.
 
-mod filling;
+pub(crate) mod filling;
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use volume_client::client::VolumedClient;
 use volume_client::types::{NewVolume, ReconcileRequest};
 
 use crate::cloudstack::{Fault, Gate, Hold};
-use crate::{Chance, CloudSite};
+use crate::{Chance, CloudSite, Footprint};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(1800);
@@ -83,7 +83,7 @@ async fn measure(volumes: u32, in_flight: u32) -> Result<Option<Measured>> {
     let began = Instant::now();
     site.daemon.start().await;
     let start_ms = milliseconds(began);
-    let idle_mib = memory(&site, "VmRSS:")?;
+    let idle_mib = Footprint::of(site.daemon.pid())?.rss_mib;
     let (passes, pass_ms) = passes(&site.daemon.client()).await?;
 
     let gate = Gate::default();
@@ -126,7 +126,7 @@ async fn measure(volumes: u32, in_flight: u32) -> Result<Option<Measured>> {
         recovery_ms,
         drained_ms: milliseconds(began),
         idle_mib,
-        peak_mib: memory(&site, "VmHWM:")?,
+        peak_mib: Footprint::of(site.daemon.pid())?.peak_mib,
         passes,
         pass_ms,
     };
@@ -140,18 +140,6 @@ async fn measure(volumes: u32, in_flight: u32) -> Result<Option<Measured>> {
 
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
-}
-
-/// A line of the daemon's memory, in MiB.
-fn memory(site: &CloudSite, line: &str) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", site.daemon.pid()))?;
-    let found = status.lines().find_map(|text| text.strip_prefix(line));
-    let kib: f64 = found
-        .and_then(|text| text.trim().strip_suffix(" kB"))
-        .context("the kernel does not tell")?
-        .trim()
-        .parse()?;
-    Ok(kib / 1024.0)
 }
 
 /// What a pass of the reconciler took on average, of `PASSES` that were asked for one after another and those it made by itself.

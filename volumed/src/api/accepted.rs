@@ -1,5 +1,6 @@
 //! Operations on their way: submitting one, waiting for its end, and the answer 202.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -7,6 +8,8 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use rusqlite::Connection;
+use tokio::sync::watch;
+use tokio::sync::watch::error::RecvError;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use volume_client::types::{ErrorCode, Operation};
@@ -17,7 +20,7 @@ use super::extract::Command;
 use super::problem::{ApiError, failure};
 use crate::model::{OperationId, Request, VolumeId};
 use crate::operation::Submission;
-use crate::store::{LineRecord, OperationRecord, Store, StoreError, journal, operations};
+use crate::store::{EventRecord, LineRecord, OperationRecord, Store, StoreError, journal, operations};
 
 /// The answer to a request that was taken: where its operation is, and how it stands.
 pub(super) struct Accepted(pub(super) Operation);
@@ -75,7 +78,7 @@ impl Api {
 pub(super) type Followed = (OperationRecord, Vec<LineRecord>);
 
 /// The operation once it has ended, `wait` is over or `stopping` is cancelled; `None` where there is none. Nobody polls:
-/// every change of an operation is an event, and events wake those who wait.
+/// every change of an operation is an event, and one that names the operation wakes those who wait for it.
 pub(super) async fn follow(
     store: &Store,
     stopping: &CancellationToken,
@@ -85,7 +88,7 @@ pub(super) async fn follow(
     let deadline = Instant::now() + wait;
     let mut events = store.event_ids();
     loop {
-        events.mark_unchanged();
+        let seen = *events.borrow_and_update();
         let found = store.read(move |conn| read(conn, id)).await?;
         let is_final = found.as_ref().is_none_or(|(record, _)| record.status.is_final());
         if is_final || stopping.is_cancelled() || Instant::now() >= deadline {
@@ -93,11 +96,29 @@ pub(super) async fn follow(
         }
         tokio::select! {
             () = stopping.cancelled() => {}
-            changed = timeout_at(deadline, events.changed()) => {
+            changed = timeout_at(deadline, named(store, &mut events, id, seen)) => {
                 if matches!(changed, Ok(Err(_))) {
                     return Ok(found); // the store has stopped: there is no more to come
                 }
             }
+        }
+    }
+}
+
+/// Returns once an event after number `seen` names the operation, or may have done so.
+async fn named(
+    store: &Store,
+    events: &mut watch::Receiver<i64>,
+    id: OperationId,
+    mut seen: i64,
+) -> Result<(), RecvError> {
+    loop {
+        events.changed().await?;
+        let told = *events.borrow_and_update();
+        let is_named = |event: &Arc<EventRecord>| event.operation_id == Some(id);
+        match store.latest_events(seen) {
+            Some(latest) if !latest.iter().any(is_named) => seen = told,
+            _ => return Ok(()),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Events as a stream: every change once and in order, from where the client left off.
 //!
 //! Events are rows, so a client that comes back with `Last-Event-ID` misses none, restarts of the daemon included.
-//! Numbers have no holes; a client that sees one knows that it was away longer than events are kept.
+//! A stream takes the next ones only when its client has taken those before: from memory where it keeps up, else from the
+//! rows, so that a client that stalls costs no memory. Numbers have no holes; where a client was away longer than events are
+//! kept, a comment in the stream says which ones are missing, and the hole in the numbers does.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -53,10 +56,11 @@ async fn follow(
         stopping: api.stopping,
     };
     let batches = stream::unfold(follower, |mut follower| async {
+        let seen = follower.after;
         let batch = follower.next_batch().await?;
-        Some((stream::iter(batch), follower))
+        Some((stream::iter(messages(seen, batch)), follower))
     });
-    let events = batches.flatten().map(|record| Ok(message(record)));
+    let events = batches.flatten().map(Ok);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
 
@@ -73,7 +77,21 @@ fn last_seen(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
     })
 }
 
-fn message(record: EventRecord) -> Event {
+/// The batch as it is told to a client that has seen all up to `seen`.
+fn messages(seen: i64, batch: Vec<Arc<EventRecord>>) -> impl Iterator<Item = Event> {
+    let first = batch.first().map_or(seen + 1, |event| event.id);
+    let missed = (first > seen + 1).then(|| missed(seen + 1, first - 1));
+    missed
+        .into_iter()
+        .chain(batch.into_iter().map(|event| message(&event)))
+}
+
+/// Says that the events from `first` to `last` are gone. A comment: clients pass over what they do not know.
+fn missed(first: i64, last: i64) -> Event {
+    Event::default().comment(format!("missed: events {first} to {last} are no longer kept"))
+}
+
+fn message(record: &EventRecord) -> Event {
     let wire = event::view(record);
     let data = serde_json::to_string(&wire).expect("an event has only strings, numbers and JSON");
     Event::default()
@@ -91,20 +109,16 @@ struct Follower {
 
 impl Follower {
     /// The next events; `None` once the daemon stops or the store no longer answers.
-    async fn next_batch(&mut self) -> Option<Vec<EventRecord>> {
+    async fn next_batch(&mut self) -> Option<Vec<Arc<EventRecord>>> {
         loop {
             if self.stopping.is_cancelled() {
                 return None;
             }
             self.arrivals.mark_unchanged();
-            let after = self.after;
-            let read = self
-                .store
-                .read(move |conn| events::after(conn, after, BATCH))
-                .await;
-            let batch = read
-                .inspect_err(|error| tracing::warn!(%error, "a stream of events ends"))
-                .ok()?;
+            let batch = match self.store.latest_events(self.after) {
+                Some(latest) => latest,
+                None => self.read_rows().await?,
+            };
             if let Some(last) = batch.last() {
                 self.after = last.id;
                 return Some(batch);
@@ -114,5 +128,15 @@ impl Follower {
                 changed = self.arrivals.changed() => changed.ok()?,
             }
         }
+    }
+
+    async fn read_rows(&self) -> Option<Vec<Arc<EventRecord>>> {
+        let after = self.after;
+        let read = self.store.read(move |conn| events::after(conn, after, BATCH));
+        let rows = read
+            .await
+            .inspect_err(|error| tracing::warn!(%error, "a stream of events ends"))
+            .ok()?;
+        Some(rows.into_iter().map(Arc::new).collect())
     }
 }

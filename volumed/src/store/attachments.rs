@@ -74,6 +74,18 @@ pub fn reserve(tx: &Tx<'_>, volume: VolumeId, vm: &str) -> Result<AttachmentReco
     live(tx, volume)?.ok_or_else(|| StoreError::Stale(format!("volume {volume} has no attachment")))
 }
 
+/// The attachments that have not ended of the volumes from `first` to `last`, both included.
+pub fn live_between(
+    conn: &Connection,
+    first: VolumeId,
+    last: VolumeId,
+) -> Result<Vec<AttachmentRecord>, StoreError> {
+    let mut statement = conn
+        .prepare_cached("SELECT * FROM attachments WHERE ended_at IS NULL AND volume_id BETWEEN ?1 AND ?2")?;
+    let rows = statement.query_map([first.to_string(), last.to_string()], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Notes the newest disk before the attach is sent. The first note stays: what came after it may be the device.
 pub fn note_baseline(tx: &Tx<'_>, id: i64, newest: &Incarnation) -> Result<(), StoreError> {
     tx.execute(

@@ -50,7 +50,14 @@ pub fn append(
     if id % 1000 == 0 {
         tx.execute("DELETE FROM events WHERE id <= ?1", [id - KEPT])?;
     }
-    tx.told(id);
+    tx.told(EventRecord {
+        id,
+        kind,
+        volume_id: volume,
+        operation_id: operation,
+        data: data.clone(),
+        at: tx.now(),
+    });
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 use tokio::task::yield_now;
 
+use super::latest::Latest;
 use super::lock::Lock;
 use super::writer::{in_transaction, open};
 use super::{ChangeError, Clock, StoreError, Tx};
@@ -15,7 +16,8 @@ use super::{ChangeError, Clock, StoreError, Tx};
 pub(super) struct InLine {
     conn: Mutex<Connection>,
     clock: Clock,
-    events: watch::Sender<i64>,
+    event_ids: watch::Sender<i64>,
+    latest: Latest,
     /// Keeps a second store away.
     _lock: Lock,
 }
@@ -27,7 +29,8 @@ impl InLine {
         Ok(Self {
             conn: Mutex::new(conn),
             clock,
-            events: watch::Sender::new(latest),
+            event_ids: watch::Sender::new(latest),
+            latest: Latest::since(latest),
             _lock: lock,
         })
     }
@@ -40,9 +43,7 @@ impl InLine {
     {
         yield_now().await;
         let (outcome, value) = in_transaction(&mut self.conn.lock(), &self.clock, change);
-        if let Some(event) = outcome.event {
-            self.events.send_replace(event);
-        }
+        self.latest.announce(outcome.events, &self.event_ids);
         yield_now().await;
         value
     }
@@ -56,6 +57,10 @@ impl InLine {
     }
 
     pub(super) fn event_ids(&self) -> watch::Receiver<i64> {
-        self.events.subscribe()
+        self.event_ids.subscribe()
+    }
+
+    pub(super) fn latest(&self) -> &Latest {
+        &self.latest
     }
 }

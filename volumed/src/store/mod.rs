@@ -20,6 +20,7 @@ pub mod ignored;
 mod in_line;
 mod inspect;
 pub mod journal;
+mod latest;
 pub mod leases;
 mod lock;
 mod log;
@@ -42,7 +43,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub use attachments::AttachmentRecord;
 pub use audit::{AuditEntry, AuditRecord};
@@ -62,8 +63,8 @@ pub use snapshots::SnapshotRecord;
 pub use volumes::{VolumeFilter, VolumeRecord};
 pub use writer::Tx;
 
-/// How many reading connections are kept open.
-const IDLE_READERS: usize = 4;
+/// How many read at once; more wait. Each has a connection and a thread, so that a thousand who ask at once cost no more.
+const READERS: usize = 4;
 
 /// Tells the time that is recorded, and by which a record counts as old.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -80,6 +81,7 @@ enum Inner {
     Threads {
         writer: writer::Writer,
         readers: Mutex<Vec<Connection>>,
+        reading: Arc<Semaphore>,
         copying: Mutex<()>,
         path: std::path::PathBuf,
     },
@@ -100,6 +102,7 @@ impl Store {
         let inner = Inner::Threads {
             writer: writer::Writer::start(path, Arc::clone(&clock))?,
             readers: Mutex::default(),
+            reading: Arc::new(Semaphore::new(READERS)),
             copying: Mutex::default(),
             path: path.to_owned(),
         };
@@ -194,9 +197,12 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        if let Inner::InLine(store) = &*self.inner {
-            return store.read(query).await;
-        }
+        let reading = match &*self.inner {
+            Inner::InLine(store) => return store.read(query).await,
+            Inner::Threads { reading, .. } => Arc::clone(reading),
+        };
+        let turn = reading.acquire_owned().await;
+        let turn = turn.expect("the semaphore is never closed");
         let inner = Arc::clone(&self.inner);
         let task = tokio::task::spawn_blocking(move || {
             let Inner::Threads {
@@ -217,10 +223,8 @@ impl Store {
             if result.as_ref().is_err_and(StoreError::is_fatal) {
                 writer.give_up();
             }
-            let mut readers = readers.lock();
-            if readers.len() < IDLE_READERS {
-                readers.push(conn);
-            }
+            readers.lock().push(conn);
+            drop(turn);
             result
         });
         task.await.map_err(|_| StoreError::Stopped)?
@@ -233,6 +237,17 @@ impl Store {
             Inner::Threads { writer, .. } => writer.event_ids(),
             Inner::InLine(store) => store.event_ids(),
         }
+    }
+
+    /// Every event after number `after`, oldest first, without asking the database; `None` where that is longer ago than what
+    /// is kept in memory.
+    #[must_use]
+    pub fn latest_events(&self, after: i64) -> Option<Vec<Arc<EventRecord>>> {
+        let latest = match &*self.inner {
+            Inner::Threads { writer, .. } => writer.latest(),
+            Inner::InLine(store) => store.latest(),
+        };
+        latest.after(after)
     }
 
     /// Returns once the database can no longer be trusted (an I/O error): the daemon must then end.

@@ -179,6 +179,21 @@ pub fn all_open(conn: &Connection) -> Result<Vec<OperationRecord>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The volumes from `first` to `last`, both included, that have an operation which has not ended, and that operation.
+pub fn open_between(
+    conn: &Connection,
+    first: VolumeId,
+    last: VolumeId,
+) -> Result<Vec<(VolumeId, OperationId)>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT volume_id, id FROM operations WHERE completed_at IS NULL AND volume_id BETWEEN ?1 AND ?2",
+    )?;
+    let rows = statement.query_map([first.to_string(), last.to_string()], |row| {
+        Ok((parsed(row, "volume_id")?, parsed(row, "id")?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// At most `limit` operations, oldest first.
 pub fn list(
     conn: &Connection,

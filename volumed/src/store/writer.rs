@@ -1,6 +1,6 @@
 //! The one thread that writes, and the transaction that it lends to each change.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fs;
 use std::ops::Deref;
 use std::path::Path;
@@ -18,8 +18,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::ballast::Ballast;
 use super::beside::{self, log_of};
 use super::inspect::{self, Depth};
+use super::latest::Latest;
 use super::lock::Lock;
-use super::{ChangeError, Clock, StoreError, restore, schema};
+use super::{ChangeError, Clock, EventRecord, StoreError, restore, schema};
 use crate::crash;
 
 /// How many changes may wait for the writer before callers wait too.
@@ -46,7 +47,7 @@ type Answer = Box<dyn FnOnce()>;
 /// What the writer learns from a job.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    pub(super) event: Option<i64>,
+    pub(super) events: Vec<EventRecord>,
     fatal: bool,
     full: bool,
 }
@@ -54,7 +55,7 @@ pub(super) struct Outcome {
 impl Outcome {
     fn of(error: &StoreError) -> Self {
         Self {
-            event: None,
+            events: Vec::new(),
             fatal: error.is_fatal(),
             full: matches!(error, StoreError::Full(_)),
         }
@@ -65,7 +66,7 @@ impl Outcome {
 pub struct Tx<'c> {
     tx: Transaction<'c>,
     now: Timestamp,
-    last_event: Cell<Option<i64>>,
+    events: RefCell<Vec<EventRecord>>,
 }
 
 impl Tx<'_> {
@@ -75,8 +76,8 @@ impl Tx<'_> {
         self.now
     }
 
-    pub(super) fn told(&self, event: i64) {
-        self.last_event.set(Some(event));
+    pub(super) fn told(&self, event: EventRecord) {
+        self.events.borrow_mut().push(event);
     }
 }
 
@@ -90,7 +91,8 @@ impl Deref for Tx<'_> {
 
 pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
-    events: watch::Receiver<i64>,
+    event_ids: watch::Receiver<i64>,
+    latest: Latest,
     failed: watch::Sender<bool>,
     /// Whether the ballast is not there.
     short: Arc<AtomicBool>,
@@ -111,12 +113,14 @@ impl Writer {
         };
 
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let (event_sender, events) = watch::channel(latest);
+        let (event_sender, event_ids) = watch::channel(latest);
+        let latest = Latest::since(latest);
         let failed = watch::Sender::new(false);
         let short = desk.ballast.is_short();
         let (closing, close_signal) = watch::channel(false);
         let ends = Ends {
-            events: event_sender,
+            event_ids: event_sender,
+            latest: latest.clone(),
             failed: failed.clone(),
             closing: close_signal,
         };
@@ -129,7 +133,8 @@ impl Writer {
             })?;
         Ok(Self {
             jobs,
-            events,
+            event_ids,
+            latest,
             failed,
             short,
             thread: Mutex::new(Some(thread)),
@@ -186,7 +191,11 @@ impl Writer {
     }
 
     pub(super) fn event_ids(&self) -> watch::Receiver<i64> {
-        self.events.clone()
+        self.event_ids.clone()
+    }
+
+    pub(super) fn latest(&self) -> &Latest {
+        &self.latest
     }
 
     pub(super) async fn failed(&self) {
@@ -227,7 +236,8 @@ impl Writer {
 }
 
 struct Ends {
-    events: watch::Sender<i64>,
+    event_ids: watch::Sender<i64>,
+    latest: Latest,
     failed: watch::Sender<bool>,
     closing: watch::Receiver<bool>,
 }
@@ -238,9 +248,7 @@ fn run(mut desk: Desk, mut queue: mpsc::Receiver<Job>, ends: &Ends, _lock: Lock)
         if outcome.full {
             desk.ballast.give_up();
         }
-        if let Some(event) = outcome.event {
-            ends.events.send_replace(event);
-        }
+        ends.latest.announce(outcome.events, &ends.event_ids);
         answer();
         if outcome.fatal {
             tracing::error!("the database failed and can no longer be trusted; stopping");
@@ -276,7 +284,7 @@ where
         Ok(tx) => Tx {
             tx,
             now: clock(),
-            last_event: Cell::new(None),
+            events: RefCell::default(),
         },
         Err(error) => return failed(error.into()),
     };
@@ -285,11 +293,11 @@ where
     }
     match change(&tx) {
         Ok(value) => {
-            let event = tx.last_event.get();
+            let events = tx.events.take();
             match tx.tx.commit() {
                 Ok(()) => (
                     Outcome {
-                        event,
+                        events,
                         ..Outcome::default()
                     },
                     Ok(value),

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: our programs against the ones people use today, in one run on one machine.
 
+mod api;
 mod attach;
 mod cases;
 mod copy;
@@ -10,6 +11,7 @@ mod report;
 mod source;
 mod tools;
 
+pub(crate) use api::{ApiArgs, api};
 pub(crate) use attach::{AttachArgs, attach};
 pub(crate) use copy::{CopyArgs, copy};
 pub(crate) use recovery::{RecoveryArgs, recovery};

@@ -6,13 +6,13 @@ use crate::model;
 use crate::store::EventRecord;
 
 /// The event as callers see it.
-pub(in crate::api) fn view(record: EventRecord) -> Event {
+pub(in crate::api) fn view(record: &EventRecord) -> Event {
     Event {
         id: u64::try_from(record.id).expect("SQLite numbers rows from one"),
         kind: kind(record.kind),
         volume_id: record.volume_id,
         operation_id: record.operation_id,
-        data: record.data,
+        data: record.data.clone(),
         at: record.at,
     }
 }

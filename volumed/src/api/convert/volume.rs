@@ -42,10 +42,13 @@ impl Joined {
         limit: u32,
     ) -> Result<Vec<Self>, StoreError> {
         let records = volumes::list(conn, filter, limit)?;
-        let attachments = attachments::all_live(conn)?.into_iter();
+        let (Some(first), Some(last)) = (records.first(), records.last()) else {
+            return Ok(Vec::new());
+        };
+        let attachments = attachments::live_between(conn, first.id, last.id)?.into_iter();
         let mut attachments: HashMap<_, _> = attachments.map(|a| (a.volume_id, a)).collect();
-        let open = operations::all_open(conn)?.into_iter();
-        let open: HashMap<_, _> = open.map(|o| (o.volume_id, o.id)).collect();
+        let open = operations::open_between(conn, first.id, last.id)?;
+        let open: HashMap<_, _> = open.into_iter().collect();
         let join = |record: VolumeRecord| {
             Some(Self {
                 state: state(record.state)?,
