@@ -295,6 +295,7 @@ async fn each_export_of_qemu_storage_daemon_has_a_list_of_its_own() {
         .publish(spec(&one, "vol-a", &["O=acme,CN=alice"]))
         .await
         .unwrap();
+    assert_eq!(again.endpoint, a, "it is where its clients look for it");
     assert_read(&again.endpoint, &alice, &one, &home);
     assert!(!is_let_in(&again.endpoint, &bob));
     // Withdrawn also by somebody whose certificates are gone.

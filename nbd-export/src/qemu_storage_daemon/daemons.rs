@@ -61,7 +61,7 @@ impl Daemons {
         allow: &AllowList,
     ) -> Result<(Daemon, Qmp), ExportError> {
         let mut in_use = None;
-        for number in self.numbers() {
+        for number in self.preferred(name) {
             let daemon = self.numbered(number)?;
             if daemon.process().is_some() {
                 continue;
@@ -92,6 +92,17 @@ impl Daemons {
             }
         }
         Ok(())
+    }
+
+    /// Its former number first, where clients look for it; those of others whose daemon died last.
+    fn preferred(&self, name: &ExportName) -> Vec<u16> {
+        let mut numbers: Vec<_> = self.numbers().collect();
+        numbers.sort_by_key(|number| match self.owner(*number) {
+            Some(owner) if owner == *name => 0,
+            None => 1,
+            Some(_) => 2,
+        });
+        numbers
     }
 
     fn numbers(&self) -> std::ops::Range<u16> {
