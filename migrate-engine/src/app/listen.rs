@@ -40,6 +40,7 @@ impl Service {
             board,
             stopping: stopping.clone(),
             desk: None,
+            expiry: None,
         };
         let serving = axum::serve(listener, api::router(api))
             .with_graceful_shutdown(async move { stopped.cancelled().await });

@@ -14,7 +14,7 @@ use super::book::{self, Access, Book, Folders};
 use super::certificate::{Certificate, CertificateFiles};
 use super::doors::{Door, is_loopback};
 use super::parts::Parts;
-use super::{Ending, human, scheduled};
+use super::{Ending, human, scheduled, validity};
 use crate::api::{self, Api, Discoverer, DiscoveryRequest, Replications, Token};
 use crate::config::Sources;
 use crate::model::MachineSpec;
@@ -88,6 +88,8 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     let desk = Desk::new(Arc::clone(&dispatcher), serving.known_configs);
     let mut parts = Parts::default();
     let is_reached = serving.workers.is_some() || !is_loopback(serving.listen);
+    let file = serving.certificate.certificate.clone();
+    let shown: api::Expiry = Arc::new(move || validity::expiry(&file));
     let certificate = is_reached.then(|| Certificate::read_or_make(serving.certificate));
     let certificate = certificate.transpose()?.map(Arc::new);
     if let (Some(way), Some(hub), Some(shown)) = (serving.workers, hub, &certificate) {
@@ -106,6 +108,7 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
             board,
             stopping: stopping.clone(),
             desk: Some(desk.clone()),
+            expiry: is_reached.then_some(shown),
         },
         desk,
         schedules,

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     ExportError, NbdAddress,
-    process::{MARK, ServerProcess},
+    process::{MARK, ServerProcess, search_path},
     runtime::{CommandLock, RuntimeDir, check_socket_path, remove_if_there},
 };
 
@@ -131,6 +131,8 @@ impl Daemon {
                 &format!("socket,id=qmp,path={},server=on,wait=off", self.socket.display()),
             ])
             .args(["--monitor", "chardev=qmp"])
+            .env_clear()
+            .envs(search_path())
             .env(MARK, directory)
             .current_dir("/")
             .stdin(Stdio::null())

@@ -9,7 +9,11 @@ struct Arrow {
     to: &'static [(&'static str, &'static [&'static str])],
 }
 
-const ARROWS: [Arrow; 5] = [
+const ARROWS: [Arrow; 6] = [
+    Arrow {
+        from: "telemetry",
+        to: &[],
+    },
     Arrow {
         from: "volume-client",
         to: &[],
@@ -21,11 +25,18 @@ const ARROWS: [Arrow; 5] = [
     // The daemon knows the wire types and nothing of the client.
     Arrow {
         from: "volumed",
-        to: &[("volume-client", &["default", "client", "cli"])],
+        to: &[
+            ("volume-client", &["default", "client", "cli"]),
+            ("telemetry", &[]),
+        ],
     },
     Arrow {
         from: "migrate-engine",
-        to: &[("volume-client", &["default", "cli"]), ("nbd-export", &[])],
+        to: &[
+            ("volume-client", &["default", "cli"]),
+            ("nbd-export", &[]),
+            ("telemetry", &[]),
+        ],
     },
     Arrow {
         from: "xtask",

@@ -52,6 +52,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         stopping: stopping.clone(),
         started_at: Timestamp::now(),
     };
+    let looking = tokio::spawn(api::keep_readiness(api.clone()));
     let router = api::router(api, config.http.body_limit);
     let mut servers = serve::start(sockets, &router, config.http, &stopping);
 
@@ -73,6 +74,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         tracing::warn!(grace = ?config.shutdown_grace, "not all came to rest; the next start goes on with it");
     }
     servers.shutdown().await;
+    looking.abort();
     store.close().await;
     parts.stop().await;
     drop(files);
