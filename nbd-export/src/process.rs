@@ -1,6 +1,6 @@
 //! Server processes that are certainly ours: found and signalled by a mark in their environment, never by bare id.
 
-use std::{fs, io, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
+use std::{ffi::OsString, fs, io, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -13,6 +13,12 @@ use crate::SourceIdentity;
 
 /// Environment variable that names the runtime directory in every server process; children inherit it.
 pub(crate) const MARK: &str = "NBD_EXPORT_RUNTIME";
+
+/// All that a server gets of our environment beside its mark: there may be secrets in the rest, and whoever runs as it reads its own.
+pub(crate) fn search_path() -> Option<(&'static str, OsString)> {
+    Some(("PATH", std::env::var_os("PATH")?))
+}
+
 const POLL: Duration = Duration::from_millis(2);
 
 /// A process of one runtime directory. Held by a descriptor, so its number can never come to mean a stranger.

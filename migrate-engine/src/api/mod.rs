@@ -27,6 +27,7 @@ use std::sync::Arc;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 use axum::{Router, middleware};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::{Board, Desk};
@@ -48,7 +49,12 @@ pub struct Api {
     pub stopping: CancellationToken,
     /// The replications, where they are served.
     pub desk: Option<Desk>,
+    /// Tells until when the certificate holds that is shown, where one is.
+    pub expiry: Option<Expiry>,
 }
+
+/// Tells when something expires, as it is now.
+pub type Expiry = Arc<dyn Fn() -> Option<Timestamp> + Send + Sync>;
 
 /// The API, ready to be served.
 pub fn router(api: Api) -> Router {

@@ -33,6 +33,7 @@ impl Site {
                 board,
                 stopping,
                 desk: None,
+                expiry: None,
             },
             _watch: watch,
         }
@@ -111,7 +112,8 @@ async fn metrics_name_what_is_under_way_and_count_what_ended() {
     assert!(text.contains(running), "{text}");
     assert!(!text.contains(r#"transfer="1""#), "{text}");
     assert!(text.contains(r#"migrate_engine_transfers_ended_total{outcome="broken_off"} 1"#));
-    assert!(text.ends_with("# EOF\n"));
+    assert!(text.contains(r#"migrate_engine_read_bytes_total{doing="copying"} 0"#));
+    assert!(text.contains("migrate_engine_build_info{") && text.contains("process_open_fds "));
 }
 
 #[tokio::test(start_paused = true)]

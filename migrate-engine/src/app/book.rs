@@ -154,6 +154,13 @@ impl SourceBook for Book {
         sources.hosts().into_iter().map(str::to_owned).collect()
     }
 
+    fn workers(&self) -> Vec<(String, bool)> {
+        let (sources, hub) = (self.sources.read(), self.hub.as_ref());
+        let is_there = |name: &str| hub.is_some_and(|hub| hub.is_present(name));
+        let names = sources.workers().map(|name| (name.to_owned(), is_there(name)));
+        names.collect()
+    }
+
     async fn connect(&self, vcenter_host: &str) -> Result<Arc<dyn Source>, SourceFailure> {
         if let Some(worker) = self.worker_of(vcenter_host) {
             let hub = self.hub.clone().ok_or_else(|| {

@@ -34,6 +34,7 @@ impl Service {
             board,
             stopping: stopping.clone(),
             desk: None,
+            expiry: None,
         };
         let answering = Server::new(Limits::default()).answer(door, api::router(api), stopping.clone());
         Ok(Self {

@@ -18,6 +18,7 @@ mod sources;
 pub mod start;
 pub mod steps;
 mod table;
+mod validity;
 mod worker;
 
 use std::io::IsTerminal;
@@ -26,6 +27,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::Instrument as _;
+use volume_client::client::RequestId;
 
 use crate::block::Cancel;
 use crate::model::{CopyReport, Outcome};
@@ -65,7 +68,9 @@ pub async fn copy(copier: &Copier, spec: &str, board: &Board, json: Option<&Path
         Show::lines()
     };
     let watch = (show, board.watch(source::shown(spec)));
-    let (report, error) = copier.copy(spec, &watch).await;
+    let run = copier.client.request_id().map(tracing::field::display);
+    let span = tracing::info_span!("copy", request_id = run, source = source::shown(spec));
+    let (report, error) = copier.copy(spec, &watch).instrument(span).await;
     drop(watch);
     human::print_report(&report);
     if let Some(error) = &error {
@@ -79,6 +84,13 @@ pub async fn copy(copier: &Copier, spec: &str, board: &Board, json: Option<&Path
         Outcome::Failed => Ending::Failed,
         Outcome::Cancelled => Ending::Cancelled,
     })
+}
+
+/// A name for a run of the engine, by which the daemon hears of it.
+#[must_use]
+pub fn run_name() -> RequestId {
+    let name = format!("copy-{}", uuid::Uuid::now_v7());
+    name.parse().expect("letters, digits and dashes, and short")
 }
 
 /// Writes the report of a copy that could not even be begun.

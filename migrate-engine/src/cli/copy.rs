@@ -148,7 +148,7 @@ impl Arguments {
         app::stop_on_signals(&cancel, "stopping: what was attached is given back")?;
         let settings = self.settings();
         let scratch_dir = self.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
-        let client = self.daemon.client()?;
+        let client = self.daemon.client()?.with_request_id(app::run_name());
         let store = Store::open(&self.database)?;
         let (run, dead) = Run::begin(self.server.runtime_dir(), &scratch_dir)?;
         clean_up_after(dead, &store, &settings.export).await;

@@ -33,7 +33,8 @@ impl Daemon {
             (None, Some(url)) => builder.http(url),
             (None, None) => builder.from_env(),
         };
-        Ok(builder.build()?)
+        let traced = builder.headers(|headers| telemetry::trace::Context::current().write(headers));
+        Ok(traced.build()?)
     }
 
     pub(super) fn operation_timeout(&self) -> Duration {

@@ -196,6 +196,11 @@ impl Sources {
             .find(|files| files.host.eq_ignore_ascii_case(host.trim()))
     }
 
+    /// The names of the workers.
+    pub fn workers(&self) -> impl Iterator<Item = &str> {
+        self.workers.iter().map(|worker| worker.name.as_str())
+    }
+
     /// Whether there are workers.
     #[must_use]
     pub fn has_workers(&self) -> bool {

@@ -25,6 +25,8 @@ struct State {
     /// Oldest first.
     ended: VecDeque<Transfer>,
     counts: Counts,
+    /// By [`Doing`].
+    moved: [Moved; 2],
 }
 
 #[derive(Debug)]
@@ -63,6 +65,25 @@ pub struct Counts {
     pub data_done: u64,
     /// Bytes that they have written.
     pub bytes_written: u64,
+}
+
+/// Bytes that transfers have dealt with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Data that was read.
+    pub read: u64,
+    /// Data that was written.
+    pub written: u64,
+    /// What nobody had to read: announced zeroes, and what an interrupted run had moved.
+    pub skipped: u64,
+}
+
+impl Moved {
+    fn add(&mut self, seen: &Snapshot) {
+        self.read += seen.data_done;
+        self.written += seen.bytes_written;
+        self.skipped += seen.zero_skipped + seen.data_resumed;
+    }
 }
 
 impl Board {
@@ -118,6 +139,17 @@ impl Board {
         self.state.lock().counts
     }
 
+    /// What transfers of this kind have moved since the process started, those under way included. Never falls.
+    #[must_use]
+    pub fn moved(&self, doing: Doing) -> Moved {
+        let state = self.state.lock();
+        let mut moved = state.moved[doing as usize];
+        for entry in state.under_way.iter().filter(|entry| entry.what.doing == doing) {
+            moved.add(&entry.progress.snapshot());
+        }
+        moved
+    }
+
     fn begin(&self, source: &str, (doing, disk): (Doing, &str), progress: &Arc<Progress>) -> u64 {
         let mut state = self.state.lock();
         state.last += 1;
@@ -145,6 +177,7 @@ impl Board {
         let mut transfer = state.under_way.swap_remove(at).now();
         transfer.ended_at = Some(Timestamp::now());
         state.counts.add(&transfer.progress);
+        state.moved[transfer.doing as usize].add(&transfer.progress);
         if state.ended.len() == REMEMBERED {
             state.ended.pop_front();
         }

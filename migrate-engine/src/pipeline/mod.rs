@@ -17,7 +17,7 @@ mod selection;
 mod threads;
 mod vigil;
 
-pub use board::{Board, BoardWatch, Counts, Transfer};
+pub use board::{Board, BoardWatch, Counts, Moved, Transfer};
 pub use error::PipelineError;
 pub use leftovers::clean_up_after;
 pub use machine::{Copier, Doing, Watch};

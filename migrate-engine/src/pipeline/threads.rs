@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::Span;
+
 use super::PipelineError;
 use super::machine::{Doing, Watch};
 use crate::block::Cancel;
@@ -18,7 +20,8 @@ pub(super) async fn on_threads<T: Send + 'static>(
     let progress = Arc::new(Progress::new());
     watch.moving(doing, disk, &progress);
     let (of, cancel) = (Arc::clone(&progress), cancel.clone());
-    let done = tokio::task::spawn_blocking(move || work(&of, &cancel)).await;
+    let span = Span::current();
+    let done = tokio::task::spawn_blocking(move || span.in_scope(|| work(&of, &cancel))).await;
     watch.done();
     done.map_err(|_| PipelineError::Panicked)
 }

@@ -19,6 +19,11 @@ pub trait SourceBook: Send + Sync {
     /// That it is not known, or cannot be reached.
     async fn connect(&self, vcenter_host: &str) -> Result<Arc<dyn Source>, SourceFailure>;
 
+    /// The workers that are known, and whether each is there.
+    fn workers(&self) -> Vec<(String, bool)> {
+        Vec::new()
+    }
+
     /// Waits until whoever stands between here and the source is there, at most this long. At once where there is nobody.
     async fn present(&self, _vcenter_host: &str, _patience: Duration) {}
 }

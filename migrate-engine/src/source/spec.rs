@@ -59,16 +59,18 @@ fn is_scheme(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
-/// A URI without the part before `@`, which may hold a user; everything else as it is.
+/// A URI without the part before `@`, which may hold a user, and without the query where that is not one of NBD's: others have
+/// signatures in it. Everything else as it is.
 #[must_use]
 pub fn shown(uri: &str) -> String {
     let Some((scheme, rest)) = uri.split_once("://") else {
         return uri.to_owned();
     };
     let authority_ends = rest.find(['/', '?']).unwrap_or(rest.len());
-    match rest[..authority_ends].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => uri.to_owned(),
+    let begin = rest[..authority_ends].rfind('@').map_or(0, |at| at + 1);
+    match rest.find('?').filter(|_| !scheme.starts_with("nbd")) {
+        Some(query) => format!("{scheme}://{}?…", &rest[begin..query]),
+        None => format!("{scheme}://{}", &rest[begin..]),
     }
 }
 
@@ -119,5 +121,9 @@ mod tests {
     fn shows_no_user() {
         assert_eq!(shown("nbd://me:secret@host/x@y"), "nbd://host/x@y");
         assert_eq!(shown("nbd+unix:///x?socket=/a@b"), "nbd+unix:///x?socket=/a@b");
+        assert_eq!(
+            shown("https://me:secret@host/x?Signature=secret"),
+            "https://host/x?…"
+        );
     }
 }

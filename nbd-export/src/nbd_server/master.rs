@@ -36,7 +36,7 @@ use super::{
 use crate::{
     ExportError, ExportName, NbdAddress, SourceIdentity,
     handshake::{self, HandshakeError, Session},
-    process::{MARK, ServerProcess, poll_until},
+    process::{MARK, ServerProcess, poll_until, search_path},
     runtime::{RuntimeDir, remove_if_there},
 };
 
@@ -224,6 +224,8 @@ impl Master {
             .arg(&self.config.base_config)
             .arg("-p")
             .arg(&pid_file)
+            .env_clear()
+            .envs(search_path())
             .env(MARK, directory)
             .current_dir("/")
             .stdin(Stdio::null())

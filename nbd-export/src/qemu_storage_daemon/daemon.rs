@@ -24,7 +24,7 @@ use super::{
 use crate::{
     AllowList, Encryption, ExportError, ExportName, NbdAddress, NbdEndpoint, Tls,
     handshake::Dial,
-    process::{MARK, ServerProcess},
+    process::{MARK, ServerProcess, search_path},
     runtime::{CommandLock, RuntimeDir, remove_if_there},
 };
 
@@ -143,6 +143,8 @@ impl Daemon {
                 &format!("socket,id=qmp,path={},server=on,wait=off", self.socket.display()),
             ])
             .args(["--monitor", "chardev=qmp"])
+            .env_clear()
+            .envs(search_path())
             .env(MARK, directory)
             .current_dir("/")
             .stdin(Stdio::null())

@@ -9,7 +9,11 @@ struct Arrow {
     to: &'static [(&'static str, &'static [&'static str])],
 }
 
-const ARROWS: [Arrow; 6] = [
+const ARROWS: [Arrow; 7] = [
+    Arrow {
+        from: "telemetry",
+        to: &[],
+    },
     Arrow {
         from: "volume-client",
         to: &[],
@@ -25,7 +29,11 @@ const ARROWS: [Arrow; 6] = [
     // The daemon knows the wire types and nothing of the client.
     Arrow {
         from: "volumed",
-        to: &[("volume-client", &["default", "client", "cli"]), ("serving", &[])],
+        to: &[
+            ("volume-client", &["default", "client", "cli"]),
+            ("serving", &[]),
+            ("telemetry", &[]),
+        ],
     },
     Arrow {
         from: "migrate-engine",
@@ -33,6 +41,7 @@ const ARROWS: [Arrow; 6] = [
             ("volume-client", &["default", "cli"]),
             ("nbd-export", &[]),
             ("serving", &[]),
+            ("telemetry", &[]),
         ],
     },
     Arrow {

@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod canaries;
 mod contract;
 mod cost;
 mod cycles;
 mod files;
+mod followed;
 mod interruptions;
 mod library;
 mod line;
 mod operator;
 mod schedules;
 mod support;
+mod traces;
 mod worker;

@@ -28,30 +28,79 @@ pub(crate) struct Site {
     /// What the worker reaches the service through.
     pub(crate) wire: Option<Wire>,
     arguments: Vec<String>,
+    /// What service and worker have in their environment beside the usual.
+    environment: Vec<(&'static str, String)>,
+    secrets: Secrets,
     pub(crate) api: String,
     pub(crate) discovery: String,
+}
+
+/// What only those may know whom it is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Secrets {
+    /// The vCenter's password.
+    pub(crate) password: String,
+    /// The worker's token.
+    pub(crate) worker_token: String,
+}
+
+impl Default for Secrets {
+    fn default() -> Self {
+        Self {
+            password: VCENTER_PASSWORD.to_owned(),
+            worker_token: "a token for the tests' worker".to_owned(),
+        }
+    }
 }
 
 impl Site {
     /// All of it, with options of the simulator and arguments of the service. `None`, loudly, where this is not root.
     pub(crate) async fn started(simulator: &[&str], arguments: &[&str]) -> Option<Self> {
-        Self::begun(simulator, arguments, None).await
+        let appliance = Appliance::started().await?;
+        let site = Self::beside(
+            appliance,
+            simulator,
+            arguments,
+            None,
+            Secrets::default(),
+            Vec::new(),
+        );
+        Some(site.await)
     }
 
     /// The same with a worker beside the vCenter, which alone can reach it.
     pub(crate) async fn with_worker(simulator: &[&str], arguments: &[&str]) -> Option<Self> {
+        let appliance = Appliance::started().await?;
+        let (secrets, environment) = (Secrets::default(), Vec::new());
+        Some(Self::with_worker_beside(appliance, simulator, arguments, secrets, environment).await)
+    }
+
+    /// The same beside a daemon that runs already, with other secrets and more in the environment.
+    pub(crate) async fn with_worker_beside(
+        appliance: Appliance,
+        simulator: &[&str],
+        arguments: &[&str],
+        secrets: Secrets,
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
         // Kept by nobody until the service takes it: it must be the same after a restart.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        let mut site = Self::begun(simulator, arguments, Some(port)).await?;
+        let mut site = Self::beside(appliance, simulator, arguments, Some(port), secrets, environment).await;
         site.wire = Some(Wire::to(port).await);
         site.start_worker().await;
-        Some(site)
+        site
     }
 
-    async fn begun(simulator: &[&str], arguments: &[&str], worker_port: Option<u16>) -> Option<Self> {
-        let appliance = Appliance::started().await?;
+    async fn beside(
+        appliance: Appliance,
+        simulator: &[&str],
+        arguments: &[&str],
+        worker_port: Option<u16>,
+        secrets: Secrets,
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
         let vcenter = Vcenter::start(simulator);
         let mut site = Self {
             appliance,
@@ -61,12 +110,14 @@ impl Site {
             worker_port,
             wire: None,
             arguments: arguments.iter().map(ToString::to_string).collect(),
+            environment,
+            secrets,
             api: String::new(),
             discovery: String::new(),
         };
-        site.write_sources(VCENTER_PASSWORD);
+        site.write_sources(&site.secrets.password);
         site.start().await;
-        Some(site)
+        site
     }
 
     /// Writes how the vCenter is reached.
@@ -83,7 +134,11 @@ impl Site {
             return fs::write(self.file("sources.toml"), text).unwrap();
         }
         fs::write(self.file("worker-sources.toml"), text).unwrap();
-        fs::write(self.file("worker.token"), "a token for the tests' worker\n").unwrap();
+        fs::write(
+            self.file("worker.token"),
+            format!("{}\n", self.secrets.worker_token),
+        )
+        .unwrap();
         let behind = format!(
             "[[worker]]\nname = \"beside\"\ntoken_file = \"worker.token\"\nsources = [\"{}\"]\n",
             self.vcenter.host
@@ -133,6 +188,7 @@ impl Site {
         command
             .env("MIGRATE_ENGINE_LOG", "info")
             .env("TMPDIR", self.appliance.dir())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
@@ -229,6 +285,7 @@ impl Site {
             .env("MIGRATE_ENGINE_LOG", "info")
             // What a killed service leaves there goes with this place.
             .env("TMPDIR", self.appliance.dir())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
@@ -312,6 +369,15 @@ impl Site {
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
+    /// The process ids of service and worker.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        [&self.service, &self.worker]
+            .into_iter()
+            .flatten()
+            .map(Child::id)
+            .collect()
+    }
+
     /// The machines, by the API of discovery.
     pub(crate) async fn discover(&self, body: &Value) -> (StatusCode, Value) {
         let answer = reqwest::Client::new()
@@ -329,7 +395,7 @@ impl Site {
 
     /// What asks for all machines.
     pub(crate) fn everything(&self) -> Value {
-        json!({"vcenter": self.vcenter.host, "username": VCENTER_USER, "password": VCENTER_PASSWORD})
+        json!({"vcenter": self.vcenter.host, "username": VCENTER_USER, "password": self.secrets.password})
     }
 
     pub(crate) async fn machines(&self) -> Vec<Value> {

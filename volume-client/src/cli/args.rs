@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as WordError};
 
+use super::bundle::Wanted;
 use super::confirm::Consent;
 use super::measure::{parse_duration, parse_size};
 use super::orphans::OrphansVerb;
@@ -169,6 +170,9 @@ pub(super) enum Command {
     /// Examine the daemon, its cloud, the devices and this machine, and say what to fix; fails only where something will
     /// not work, and runs `volumed doctor` where no daemon answers
     Doctor,
+    /// Collect everything that helps others to see what is the matter here, without secrets, in one file; works without a
+    /// daemon too
+    SupportBundle(Wanted),
     /// Copy the daemon's database into a file while the daemon works; `volumed restore` puts it back
     Backup {
         /// The file; one that is there already stays

@@ -3,6 +3,7 @@
 mod args;
 mod audit;
 mod backup;
+mod bundle;
 mod confirm;
 mod doctor;
 mod explain;
@@ -110,6 +111,7 @@ impl Session {
             Command::Status => self.status().await,
             Command::Backup { file, force } => self.back_up(&file, force).await,
             Command::Doctor => self.doctor().await,
+            Command::SupportBundle(wanted) => self.support_bundle(&wanted).await,
             Command::Completions { .. } | Command::Man { .. } => Ok(()), // done before a daemon was needed
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
+use reqwest::header::HeaderMap;
 
 use super::{ClientError, VolumedClient};
 
@@ -27,6 +28,8 @@ pub(super) struct Settings {
     pub(super) request_timeout: Duration,
     /// How often a call is tried.
     pub(super) attempts: u32,
+    /// Adds to the headers of each request.
+    pub(super) headers: fn(&mut HeaderMap),
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +47,7 @@ pub struct ClientBuilder {
     connect_timeout: Duration,
     request_timeout: Duration,
     attempts: u32,
+    headers: fn(&mut HeaderMap),
 }
 
 impl Default for ClientBuilder {
@@ -53,6 +57,7 @@ impl Default for ClientBuilder {
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
             attempts: 4,
+            headers: |_| {},
         }
     }
 }
@@ -108,6 +113,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Has `write` add to the headers of each request just before it is sent: a trace context, say. Called inside of the
+    /// request's span; must not block.
+    pub fn headers(mut self, write: fn(&mut HeaderMap)) -> Self {
+        self.headers = write;
+        self
+    }
+
     /// The client. Connects to nothing yet.
     ///
     /// # Errors
@@ -151,11 +163,13 @@ impl ClientBuilder {
             base,
             request_timeout: self.request_timeout,
             attempts: self.attempts,
+            headers: self.headers,
         });
         Ok(VolumedClient {
             inner,
             http,
             key: None,
+            request_id: None,
         })
     }
 }

@@ -29,6 +29,7 @@ mod lease;
 mod operation;
 mod page;
 mod proof;
+mod request_id;
 mod scsi;
 mod snapshot;
 mod sse;
@@ -47,6 +48,7 @@ pub use inspect::AuditFilter;
 pub use key::{IdempotencyKey, KeyError};
 pub use operation::OperationFilter;
 pub use page::ItemStream;
+pub use request_id::{RequestId, RequestIdError};
 pub use volume::VolumeFilter;
 pub use wait::DEFAULT_WAIT;
 
@@ -56,6 +58,7 @@ pub struct VolumedClient {
     inner: Arc<builder::Settings>,
     http: reqwest::Client,
     key: Option<IdempotencyKey>,
+    request_id: Option<RequestId>,
 }
 
 impl VolumedClient {
@@ -99,6 +102,22 @@ impl VolumedClient {
             key: Some(key),
             ..self.clone()
         }
+    }
+
+    /// A client whose requests all go by this name: the daemon has it in its log, in the operations that they begin, and in
+    /// problems. So the daemon's work for one job of the caller's can be found.
+    #[must_use]
+    pub fn with_request_id(&self, id: RequestId) -> Self {
+        Self {
+            request_id: Some(id),
+            ..self.clone()
+        }
+    }
+
+    /// The name that its requests go by, where they have one.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&RequestId> {
+        self.request_id.as_ref()
     }
 
     /// The daemon's address, for people.

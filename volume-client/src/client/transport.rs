@@ -7,6 +7,7 @@ use reqwest::header::{HeaderName, RETRY_AFTER};
 use reqwest::{Method, Request, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::Instrument;
 
 use super::{ClientError, IdempotencyKey, ProtocolError, VolumedClient};
 use crate::types::{Operation, Problem};
@@ -14,6 +15,7 @@ use crate::types::{Operation, Problem};
 /// The largest body that is read, in bytes.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -128,11 +130,13 @@ impl VolumedClient {
     }
 
     /// One try.
-    pub(super) async fn attempt(
-        &self,
-        mut request: Request,
-        patience: Duration,
-    ) -> Result<Answer, ClientError> {
+    pub(super) async fn attempt(&self, request: Request, patience: Duration) -> Result<Answer, ClientError> {
+        let span = tracing::info_span!("volumed", method = %request.method(), path = request.url().path());
+        self.try_once(request, patience).instrument(span).await
+    }
+
+    async fn try_once(&self, mut request: Request, patience: Duration) -> Result<Answer, ClientError> {
+        self.name(&mut request);
         *request.timeout_mut() = Some(patience);
         let call = self.describe(&request, patience);
         let response = self.http.execute(request).await.map_err(|e| call.failure(e))?;
@@ -143,12 +147,21 @@ impl VolumedClient {
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map(Duration::from_secs);
         let body = read_body(response, &call).await?;
+        tracing::debug!(status = status.as_u16(), "the daemon answered");
         Ok(Answer {
             status,
             body,
             retry_after,
             after_doubt: false,
         })
+    }
+
+    /// Tells the daemon whose request this is.
+    pub(super) fn name(&self, request: &mut Request) {
+        if let Some(id) = &self.request_id {
+            request.headers_mut().insert(REQUEST_ID, id.header());
+        }
+        (self.inner.headers)(request.headers_mut());
     }
 
     pub(super) fn describe(&self, request: &Request, patience: Duration) -> Described {

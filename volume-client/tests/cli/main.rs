@@ -5,6 +5,7 @@
 #[path = "../fake/mod.rs"]
 mod fake;
 
+mod bundle;
 mod changes;
 mod doctor;
 mod failures;

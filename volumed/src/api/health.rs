@@ -1,17 +1,23 @@
 //! For those who watch the daemon: alive, ready, metrics.
 
+use std::time::Duration;
+
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
+use telemetry::exposition::negotiated;
 use volume_client::types::{Check, Readiness};
 
-use super::Api;
-use super::status::count;
-use crate::metrics::{CONTENT_TYPE as OPENMETRICS, Present};
+use super::{Api, present};
 use crate::store::volumes;
+
+/// How often readiness is looked at without being asked for.
+const LOOK: Duration = Duration::from_secs(30);
+/// What readiness is made of.
+const NAMES: [&str; 4] = ["store", "cloud", "watcher", "recovery"];
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
@@ -59,14 +65,27 @@ pub(super) async fn readiness(api: &Api) -> Readiness {
     }
 }
 
-async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    match count(&api).await {
-        Ok((counts, _)) => api.metrics.present(Present {
-            open_operations: counts.open_operations,
-            leases: counts.leases,
-            pinned: counts.pinned,
-        }),
+async fn metrics(State(api): State<Api>, headers: HeaderMap) -> impl IntoResponse {
+    match present::look(&api).await {
+        Ok(present) => api.metrics.present(present),
         Err(error) => tracing::warn!(%error, "cannot count what is recorded"),
     }
-    ([(CONTENT_TYPE, OPENMETRICS)], api.metrics.text())
+    let (kind, text) = negotiated(&headers, api.metrics.text());
+    ([(CONTENT_TYPE, kind)], text)
+}
+
+/// Looks again and again whether everything works, for the metrics: who reads them must not have to wait for the cloud.
+pub(crate) async fn keep_readiness(api: Api) {
+    loop {
+        let checks = readiness(&api).await.checks;
+        let known = NAMES.into_iter().filter_map(|name| {
+            let check = checks.iter().find(|check| check.name == name)?;
+            Some((name, check.ok))
+        });
+        api.metrics.ready(known.collect());
+        tokio::select! {
+            () = api.stopping.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
 }

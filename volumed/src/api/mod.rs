@@ -19,6 +19,7 @@ mod observe;
 pub mod openapi;
 mod operations;
 mod page;
+mod present;
 mod problem;
 mod snapshots;
 mod status;
@@ -37,6 +38,8 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use volume_client::types::DoctorCheck;
+
+pub(crate) use health::keep_readiness;
 
 use crate::metrics::Metrics;
 use crate::model::Bytes;

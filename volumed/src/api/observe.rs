@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use telemetry::trace;
 use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -50,6 +51,7 @@ pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request
     let actor = actor(request.extensions().get::<Peer>());
     let path = request.uri().path().to_owned();
     let span = tracing::info_span!("request", request_id = %id, %actor, method, path);
+    trace::Context::of_headers(request.headers()).adopt(&span);
     request.extensions_mut().insert(id.clone());
 
     let started = Instant::now();

@@ -51,6 +51,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         stopping: stopping.clone(),
         started_at: Timestamp::now(),
     };
+    let looking = tokio::spawn(api::keep_readiness(api.clone()));
     let router = api::router(api, config.http.body_limit);
     let server = Server::new(limits(config.http));
     let mut servers = JoinSet::new();
@@ -76,6 +77,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         tracing::warn!(grace = ?config.shutdown_grace, "not all came to rest; the next start goes on with it");
     }
     servers.shutdown().await;
+    looking.abort();
     store.close().await;
     parts.stop().await;
     drop(files);

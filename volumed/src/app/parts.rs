@@ -197,6 +197,9 @@ fn totals(stats: &WatcherStats) -> WatcherTotals {
         events: read(&stats.kernel_events) + read(&stats.udev_events) + read(&stats.inotify_events),
         gaps: read(&stats.gaps),
         rescans: read(&stats.scans),
+        lost: read(&stats.events_missed) + read(&stats.events_dropped),
+        failed_scans: read(&stats.scan_failures),
+        scan_runs_for: stats.scan_running_for().unwrap_or_default(),
     }
 }
 

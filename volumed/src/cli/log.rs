@@ -1,22 +1,17 @@
-//! The log: standard error, as text for people or one JSON object a line, with the request that a line belongs to.
+//! The log of this program, and its traces, as the configuration has them.
 
-use std::io::{self, IsTerminal};
-
+use telemetry::log::LogFormat as Lines;
+use telemetry::trace::{Sending, Traces};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
-/// Starts logging. Repeating it changes nothing.
-pub(super) fn start(log: Log) {
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(log.level.as_str()))
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr);
-    let started = match log.format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+/// Starts logging, and sending spans where a collector is named. Inside of a runtime. Repeating it changes nothing.
+pub(super) fn start(log: Log) -> Sending {
+    let format = match log.format {
+        LogFormat::Text => Lines::Text,
+        LogFormat::Json => Lines::Json,
     };
-    if let Err(error) = started {
-        tracing::debug!(error, "logging was started before");
-    }
+    let traces = Traces::from_env("volumed");
+    telemetry::log::start(format, EnvFilter::new(log.level.as_str()), &traces)
 }

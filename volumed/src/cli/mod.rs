@@ -113,7 +113,12 @@ impl Flags {
 /// Does what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if let Err(error) = telemetry::keep_memory_private() {
+        let _ = writeln!(io::stderr(), "volumed: {:#}", anyhow::Error::from(error));
+        return ExitCode::FAILURE;
+    }
+    let result = match command {
         Command::Serve(flags) => serve(flags).map(|()| ExitCode::SUCCESS),
         Command::CheckConfig(flags) => check(flags).map(|()| ExitCode::SUCCESS),
         Command::Doctor(flags) => doctor(flags),
@@ -133,9 +138,10 @@ pub fn main() -> ExitCode {
 
 fn serve(flags: Flags) -> anyhow::Result<()> {
     let config = flags.load()?;
-    log::start(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let sending = runtime.block_on(async { log::start(config.log) });
     let result = runtime.block_on(app::run(config));
+    drop(sending);
     runtime.shutdown_timeout(LAST_GRACE);
     Ok(result?)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::layer::{Attempt, Layer, Method};
 use super::{Cloud, CloudError, Layered};
@@ -53,8 +54,15 @@ impl Layer for Metered {
             outcome: "abandoned",
             began: Instant::now(),
         };
-        let answer = attempt().await;
+        let span = tracing::info_span!("cloud_call", method = method.as_str());
+        let answer = attempt().instrument(span.clone()).await;
         report.outcome = answer.as_ref().err().map_or("ok", CloudError::kind);
+        let (outcome, took) = (report.outcome, report.began.elapsed());
+        // What goes wrong is said in full by whoever asked: this line ties an answer to its operation.
+        span.in_scope(|| match method.is_read() {
+            true => tracing::debug!(outcome, ?took, "the cloud answered"),
+            false => tracing::info!(outcome, ?took, "the cloud answered"),
+        });
         answer
     }
 }

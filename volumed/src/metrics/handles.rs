@@ -3,7 +3,6 @@
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
@@ -44,9 +43,8 @@ pub(super) struct Handles {
     pub(super) watcher_events: Counter,
     pub(super) watcher_gaps: Counter,
     pub(super) watcher_rescans: Counter,
-    pub(super) open_operations: Gauge,
-    pub(super) leases: Gauge,
-    pub(super) pinned: Gauge,
+    pub(super) watcher_lost: Counter,
+    pub(super) watcher_failed_scans: Counter,
 }
 
 /// One millisecond to two minutes and more, a factor of two apart.
@@ -74,9 +72,8 @@ impl Handles {
             watcher_events: Counter::default(),
             watcher_gaps: Counter::default(),
             watcher_rescans: Counter::default(),
-            open_operations: Gauge::default(),
-            leases: Gauge::default(),
-            pinned: Gauge::default(),
+            watcher_lost: Counter::default(),
+            watcher_failed_scans: Counter::default(),
         };
         handles.name(registry);
         handles
@@ -133,11 +130,14 @@ impl Handles {
         );
         registry.register("watcher_rescans", "Full scans of the devices", h.watcher_rescans);
         registry.register(
-            "open_operations",
-            "Operations that have not ended",
-            h.open_operations,
+            "watcher_lost_events",
+            "Such events that were lost, as far as their numbers tell",
+            h.watcher_lost,
         );
-        registry.register("leases", "Leases that have not ended", h.leases);
-        registry.register("pinned_devices", "Devices that are held open", h.pinned);
+        registry.register(
+            "watcher_failed_scans",
+            "Scans of the devices that failed as a whole",
+            h.watcher_failed_scans,
+        );
     }
 }

@@ -3,6 +3,7 @@
 //! Counting never fails and never waits for I/O. Counts begin at nought with each process.
 
 mod handles;
+mod present;
 #[cfg(test)]
 mod tests;
 
@@ -14,14 +15,16 @@ use prometheus_client::registry::Registry;
 
 use crate::model::{OperationKind, OperationStatus};
 use handles::Handles;
+pub use present::{Database, Present};
 
-/// The content type of [`Metrics::text`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// What every name begins with.
+const PREFIX: &str = "volumed";
 
 /// The daemon's metrics. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
     handles: Handles,
+    board: present::Board,
     registry: Arc<Registry>,
     watcher: Option<WatcherSource>,
 }
@@ -38,17 +41,12 @@ pub struct WatcherTotals {
     pub gaps: u64,
     /// Full scans of the kernel's devices.
     pub rescans: u64,
-}
-
-/// How much there is at this moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Present {
-    /// Operations that have not ended.
-    pub open_operations: u64,
-    /// Leases that have not ended.
-    pub leases: u64,
-    /// Devices that are held open.
-    pub pinned: u64,
+    /// Events that were lost, as far as is known.
+    pub lost: u64,
+    /// Scans that failed as a whole.
+    pub failed_scans: u64,
+    /// How long the running scan has been going.
+    pub scan_runs_for: Duration,
 }
 
 impl Default for Metrics {
@@ -61,10 +59,13 @@ impl Metrics {
     /// A registry of its own, with everything at nought.
     #[must_use]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("volumed");
+        let mut registry = Registry::with_prefix(PREFIX);
         let handles = Handles::register(&mut registry);
+        let board = present::Board::default();
+        registry.register_collector(Box::new(board.clone()));
         Self {
             handles,
+            board,
             registry: Arc::new(registry),
             watcher: None,
         }
@@ -134,30 +135,34 @@ impl Metrics {
 
     /// There is this much at this moment.
     pub fn present(&self, present: Present) {
-        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        self.handles.open_operations.set(count(present.open_operations));
-        self.handles.leases.set(count(present.leases));
-        self.handles.pinned.set(count(present.pinned));
+        self.board.present(present);
+    }
+
+    /// Of what the daemon needs, this works and that does not.
+    pub fn ready(&self, checks: Vec<(&'static str, bool)>) {
+        self.board.ready(checks);
     }
 
     /// Everything, as `OpenMetrics` text.
     #[must_use]
     pub fn text(&self) -> String {
         if let Some(totals) = &self.watcher {
-            let (totals, handles) = (totals(), &self.handles);
-            handles
-                .watcher_events
-                .inner()
-                .store(totals.events, Ordering::Relaxed);
-            handles.watcher_gaps.inner().store(totals.gaps, Ordering::Relaxed);
-            handles
-                .watcher_rescans
-                .inner()
-                .store(totals.rescans, Ordering::Relaxed);
+            self.take_over(totals());
         }
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)
-            .expect("writing to a string does not fail");
-        text
+        telemetry::exposition::openmetrics(&self.registry, PREFIX, env!("CARGO_PKG_VERSION"))
+    }
+
+    fn take_over(&self, totals: WatcherTotals) {
+        let handles = &self.handles;
+        for (counter, total) in [
+            (&handles.watcher_events, totals.events),
+            (&handles.watcher_gaps, totals.gaps),
+            (&handles.watcher_rescans, totals.rescans),
+            (&handles.watcher_lost, totals.lost),
+            (&handles.watcher_failed_scans, totals.failed_scans),
+        ] {
+            counter.inner().store(total, Ordering::Relaxed);
+        }
+        self.board.scan_runs_for(totals.scan_runs_for);
     }
 }

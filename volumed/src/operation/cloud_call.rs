@@ -42,6 +42,7 @@ where
         })
         .await?;
 
+    tracing::info!(call = id, step, "sending a call to the cloud");
     cx.crash_point(step, "before-call");
     let result = nudging(cx, call(Call { id: id.clone() })).await;
     cx.crash_point(step, "after-call");

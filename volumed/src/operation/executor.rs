@@ -1,16 +1,16 @@
 //! Drives operations: asks the plan what is next, does it, and journals it before and after.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use parking_lot::Mutex;
 use serde_json::Value;
+use telemetry::trace;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::plan::{self, Direction, Next};
 use super::queue::Queue;
@@ -18,17 +18,19 @@ use super::step::{Context, Step, StepError, Verdict, with_causes};
 use super::trouble::Patience;
 use super::trouble::until_settled;
 use super::world::World;
-use super::{cloud_call, disputes, outcome, steps};
+use super::{cloud_call, disputes, outcome, steps, turns};
 use crate::model::{ErrorCode, Failure, JournalLine, OperationId, StepState};
 use crate::store::{self, OperationRecord, StoreError};
 
 /// Runs operations, each in a task of its own.
 pub(super) struct Executor {
     pub(super) world: Arc<World>,
-    queue: Mutex<Queue>,
+    pub(super) queue: Mutex<Queue>,
     /// Told when somebody wants a running operation withdrawn.
-    cancels: Mutex<HashMap<OperationId, CancellationToken>>,
-    tasks: TaskTracker,
+    pub(super) cancels: Mutex<HashMap<OperationId, CancellationToken>>,
+    /// The traces of those that wait for their turn.
+    pub(super) origins: Mutex<HashMap<OperationId, trace::Context>>,
+    pub(super) tasks: TaskTracker,
     pub(super) stopping: CancellationToken,
 }
 
@@ -51,13 +53,13 @@ impl From<StoreError> for Halt {
 impl Executor {
     pub(super) fn new(world: Arc<World>) -> Arc<Self> {
         let queue = Mutex::new(Queue::new(world.settings.concurrency));
-        let (cancels, tasks, stopping) = (Mutex::default(), TaskTracker::new(), CancellationToken::new());
         Arc::new(Self {
             world,
             queue,
-            cancels,
-            tasks,
-            stopping,
+            cancels: Mutex::default(),
+            origins: Mutex::default(),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
         })
     }
 
@@ -67,76 +69,14 @@ impl Executor {
             .spawn(disputes::keep(Arc::clone(&self.world), self.stopping.clone()));
     }
 
-    /// Takes an operation that is recorded as open.
-    pub(super) fn take(self: &Arc<Self>, id: OperationId) {
-        self.queue.lock().push(id);
-        self.start_waiting();
-    }
-
-    fn start_waiting(self: &Arc<Self>) {
-        while !self.stopping.is_cancelled() {
-            let Some(id) = self.queue.lock().start_next() else {
-                return;
-            };
-            let cancel = self.stopping.child_token();
-            self.cancels.lock().insert(id, cancel.clone());
-            let executor = Arc::clone(self);
-            self.tasks.spawn(async move {
-                executor.drive_to_rest(id, &cancel).await;
-                executor.cancels.lock().remove(&id);
-                executor.queue.lock().ended(id);
-                executor.start_waiting();
-            });
-        }
-    }
-
-    /// Tells a running operation that somebody wants it withdrawn; the wish itself is in the store.
-    pub(super) fn cancel(&self, id: OperationId) {
-        if let Some(token) = self.cancels.lock().get(&id) {
-            token.cancel();
-        }
-    }
-
-    /// Starts nothing new, lets running steps reach a recorded point, and returns when all has come to rest.
-    pub(super) async fn shut_down(&self) {
-        self.stopping.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-
-    async fn drive_to_rest(&self, id: OperationId, cancel: &CancellationToken) {
-        let mut pause = Duration::from_millis(200);
-        loop {
-            // A panic is a defect of ours; the slot and the operation are not lost to it.
-            let driven = AssertUnwindSafe(self.drive(id, cancel)).catch_unwind().await;
-            match driven.unwrap_or(Err(Halt::Panicked)) {
-                Ok(()) => return,
-                Err(Halt::Stopping) => {
-                    tracing::info!(operation = %id, "left at a recorded point; the next start goes on");
-                    return;
-                }
-                Err(Halt::Store(error)) => {
-                    tracing::error!(operation = %id, error = with_causes(&error), "the journal cannot be written");
-                }
-                Err(Halt::Panicked) => {
-                    tracing::error!(operation = %id, "a step panicked; the operation goes on from its journal");
-                }
-            }
-            tokio::select! {
-                () = self.stopping.cancelled() => return,
-                () = self.world.store.failed() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-            pause = (pause * 2).min(Duration::from_secs(10));
-        }
-    }
-
-    async fn drive(&self, id: OperationId, cancel: &CancellationToken) -> Result<(), Halt> {
+    /// Takes an operation from where its journal says it is to its end.
+    pub(super) async fn drive(&self, id: OperationId, cancel: &CancellationToken) -> Result<(), Halt> {
         let mut op = self
             .world
             .store
             .write(move |tx| store::operations::start(tx, id))
             .await?;
+        turns::name_span(&op);
         let table = steps::of(op.request.kind());
         let names: Vec<&str> = table.iter().map(|step| step.name()).collect();
         let mut patience = Patience::default();
@@ -268,7 +208,8 @@ impl Executor {
         patience: &mut Patience,
     ) -> Result<(), Halt> {
         let began = Instant::now();
-        let result = step.run(cx).await;
+        let span = tracing::info_span!("step", step = step.name());
+        let result = step.run(cx).instrument(span).await;
         let outcome = match &result {
             Ok(_) => "done",
             Err(StepError::Failed(_) | StepError::Conflict(_)) => "failed",
@@ -291,7 +232,8 @@ impl Executor {
         if latest.map(|line| line.state) != Some(StepState::Undoing) {
             self.note(cx, step, StepState::Undoing, None).await?;
         }
-        match step.undo(cx).await {
+        let span = tracing::info_span!("undo", step = step.name());
+        match step.undo(cx).instrument(span).await {
             Ok(()) => self.note(cx, step, StepState::Undone, None).await,
             Err(StepError::Store(error)) if !error.is_about_rows() => Err(error.into()),
             Err(StepError::InDoubt { waiting_for, until }) => {

@@ -28,6 +28,7 @@ mod step;
 mod steps;
 mod submission;
 mod trouble;
+mod turns;
 mod view;
 mod world;
 

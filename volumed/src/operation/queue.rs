@@ -39,6 +39,11 @@ impl Queue {
         Some(id)
     }
 
+    /// How many wait for their turn.
+    pub(super) fn depth(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Notes that an operation no longer runs.
     pub(super) fn ended(&mut self, id: OperationId) {
         self.running.remove(&id);

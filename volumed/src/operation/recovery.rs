@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
+use telemetry::trace;
 use uuid::Uuid;
 use volume_client::types::ConditionKind;
 
@@ -181,7 +182,7 @@ impl Operations {
             "recovered"
         );
         for operation in &open {
-            self.executor.take(operation.id);
+            self.executor.take(operation.id, trace::Context::default());
         }
         self.recovery.finished.store(true, Ordering::Release);
         for volume in rebooted {

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use telemetry::trace;
+use tracing::Instrument;
+
 use super::executor::Executor;
 use super::recovery::{self, Recovery};
 use super::step::with_causes;
@@ -50,6 +53,7 @@ impl Operations {
     pub async fn submit(&self, submission: Submission) -> Result<OperationRecord, OperationError> {
         self.recovery.require()?;
         let (world, executor) = (Arc::clone(&self.world), Arc::clone(&self.executor));
+        let origin = trace::Context::current();
         uninterrupted(async move {
             let (of, kind) = (Arc::clone(&world), submission.request.kind());
             crash::point(|| format!("{kind}/admission/before"));
@@ -59,7 +63,8 @@ impl Operations {
                 .await?;
             crash::point(|| format!("{kind}/admission/after"));
             if !recorded.status.is_final() {
-                executor.take(recorded.id);
+                tracing::info!(operation_id = %recorded.id, %kind, volume_id = %recorded.volume_id, "operation taken");
+                executor.take(recorded.id, origin);
             }
             Ok(recorded)
         })
@@ -235,6 +240,12 @@ impl Operations {
         self.world.pins.count()
     }
 
+    /// How many operations wait for their turn.
+    #[must_use]
+    pub fn queue_depth(&self) -> usize {
+        self.executor.queue_depth()
+    }
+
     /// What is not as it should be with this volume.
     #[must_use]
     pub fn conditions(&self, volume: VolumeId) -> Vec<ConditionRecord> {
@@ -294,5 +305,5 @@ async fn uninterrupted<T: Send + 'static>(
     work: impl Future<Output = Result<T, OperationError>> + Send + 'static,
 ) -> Result<T, OperationError> {
     let stopped = |_| OperationError::NotReady("the daemon is stopping".into());
-    tokio::spawn(work).await.map_err(stopped)?
+    tokio::spawn(work.in_current_span()).await.map_err(stopped)?
 }

@@ -132,7 +132,7 @@ impl Disagreement {
 }
 
 /// A kind in one word, as the API writes it.
-pub(super) fn name(kind: FindingKind) -> &'static str {
+pub fn name(kind: FindingKind) -> &'static str {
     match kind {
         FindingKind::AttachedUnknown => "attached_unknown",
         FindingKind::GoneInCloud => "gone_in_cloud",

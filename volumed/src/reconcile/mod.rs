@@ -33,7 +33,7 @@ use crate::operation::{OperationError, Operations, Submission};
 use crate::store::{self, Asker, IgnoredRecord, Store, StoreError};
 
 pub use explain::Explained;
-pub use finding::Bounds;
+pub use finding::{Bounds, name as kind_name};
 pub use observe::Seen;
 pub use orders::Repaired;
 

@@ -102,6 +102,15 @@ pub fn open_for(conn: &Connection, volume: VolumeId) -> Result<Vec<OpenCall>, St
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// How many calls of open operations have no outcome yet, and when the first of them was sent.
+pub fn unanswered(conn: &Connection) -> Result<(u64, Option<Timestamp>), StoreError> {
+    let sql = "SELECT count(*) AS count, min(c.sent_at) AS sent_at FROM cloud_calls c
+               JOIN operations o ON o.id = c.operation_id WHERE c.outcome IS NULL AND o.completed_at IS NULL";
+    Ok(conn.query_row(sql, [], |row| {
+        Ok((row.get("count")?, parsed_opt(row, "sent_at")?))
+    })?)
+}
+
 /// The latest call of a step.
 pub fn latest(
     conn: &Connection,

@@ -32,6 +32,7 @@ pub mod restored;
 mod row;
 mod schema;
 pub mod snapshots;
+mod strain;
 #[cfg(test)]
 mod tests;
 pub mod volumes;
@@ -60,6 +61,7 @@ pub use operations::{Asker, OperationFilter, OperationRecord};
 pub use restore::{RestoreError, RestoreOptions, Restored, restore};
 pub use schema::{HEAD, judge_head};
 pub use snapshots::SnapshotRecord;
+pub use strain::Strain;
 pub use volumes::{VolumeFilter, VolumeRecord};
 pub use writer::Tx;
 

@@ -306,6 +306,15 @@ pub fn count(conn: &Connection) -> Result<u64, StoreError> {
     )
 }
 
+/// How many volumes are in each state that any is in.
+pub fn count_by_state(conn: &Connection) -> Result<Vec<(VolumeState, u64)>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT state, count(*) AS count FROM volumes WHERE state <> 'deleted' GROUP BY state",
+    )?;
+    let rows = statement.query_map([], |row| Ok((parsed(row, "state")?, row.get("count")?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 fn change_one(changed: usize, id: VolumeId) -> Result<(), StoreError> {
     match changed {
         1 => Ok(()),

@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -89,6 +89,22 @@ impl Deref for Tx<'_> {
     }
 }
 
+/// Changes that the database itself failed, for metrics.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    count: AtomicU64,
+    last: Mutex<Option<Timestamp>>,
+}
+
+impl Troubles {
+    fn note(&self, error: Option<&StoreError>) {
+        if error.is_some_and(|error| !error.is_about_rows()) {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            *self.last.lock() = Some(Timestamp::now());
+        }
+    }
+}
+
 pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
     event_ids: watch::Receiver<i64>,
@@ -96,6 +112,7 @@ pub(super) struct Writer {
     failed: watch::Sender<bool>,
     /// Whether the ballast is not there.
     short: Arc<AtomicBool>,
+    troubles: Arc<Troubles>,
     thread: Mutex<Option<JoinHandle<()>>>,
     closing: watch::Sender<bool>,
     clock: Clock,
@@ -137,6 +154,7 @@ impl Writer {
             latest,
             failed,
             short,
+            troubles: Arc::default(),
             thread: Mutex::new(Some(thread)),
             closing,
             clock,
@@ -171,7 +189,7 @@ impl Writer {
             return Err(StoreError::Stopped.into());
         }
         let (answer, result) = oneshot::channel();
-        let clock = Clock::clone(&self.clock);
+        let (clock, troubles) = (Clock::clone(&self.clock), Arc::clone(&self.troubles));
         let job: Job = Box::new(move |desk| {
             let (outcome, value) = match nature {
                 Nature::GoesOn => in_transaction(&mut desk.conn, &clock, change),
@@ -180,6 +198,7 @@ impl Writer {
                     Err(full) => (Outcome::default(), Err(full.into())),
                 },
             };
+            troubles.note(value.as_ref().err().and_then(ChangeError::store));
             let tell = move || {
                 // The caller may have gone away; what it asked for is done all the same.
                 let _ = answer.send(value);
@@ -214,6 +233,13 @@ impl Writer {
     /// Whether the ballast is not there: then nothing new is admitted.
     pub(super) fn is_short(&self) -> bool {
         self.short.load(Ordering::Relaxed)
+    }
+
+    /// How many changes wait, how many the database failed since the start, and when it last did.
+    pub(super) fn strain(&self) -> (usize, u64, Option<Timestamp>) {
+        let waiting = self.jobs.max_capacity() - self.jobs.capacity();
+        let (count, last) = (&self.troubles.count, *self.troubles.last.lock());
+        (waiting, count.load(Ordering::Relaxed), last)
     }
 
     /// Takes nothing more: somebody who read met what cannot be trusted.

@@ -126,6 +126,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         packages: &["golang-github-vmware-govmomi-dev"],
     },
     program("curl", "the hooks of the tests' vSphere simulator", &["curl"]),
+    program("promtool", "checks alert rules and tests them", &["prometheus"]),
     program("gzip", "compressed disks of OVA archives", &["gzip"]),
     program("tar", "OVA archives", &["tar"]),
     program("cmp", "comparing disks", &["diffutils"]),

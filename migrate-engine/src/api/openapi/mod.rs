@@ -4,7 +4,7 @@ mod describe;
 mod shapes;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::LazyLock;
 

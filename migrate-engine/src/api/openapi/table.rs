@@ -173,8 +173,8 @@ fn following() -> Vec<Described> {
             "text/event-stream",
         ),
         get("/metrics", "get_metrics", "What Prometheus asks for").answers_foreign(
-            "the numbers, in the text format of OpenMetrics",
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            "the numbers, in Prometheus' text format; in that of OpenMetrics where `Accept` asks for it",
+            "text/plain; version=0.0.4; charset=utf-8",
             Type::String,
         ),
     ]

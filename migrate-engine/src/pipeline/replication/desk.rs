@@ -150,6 +150,7 @@ impl Desk {
         };
         match self.store().submit(&job)? {
             Submission::New(job) => {
+                tracing::info!(job_id = job.id, machine = machine.name, "a replication was taken");
                 self.dispatcher.wake();
                 Ok((job, true))
             }
@@ -188,6 +189,18 @@ impl Desk {
     #[must_use]
     pub fn sources(&self) -> Vec<String> {
         self.dispatcher.book().hosts()
+    }
+
+    /// The workers that are known, and whether each is there.
+    #[must_use]
+    pub fn workers(&self) -> Vec<(String, bool)> {
+        self.dispatcher.book().workers()
+    }
+
+    /// What has come of attempts since the process started: the word for each outcome, and how often it came.
+    #[must_use]
+    pub fn attempts(&self) -> [(&'static str, u64); 4] {
+        self.dispatcher.attempts()
     }
 
     /// The machines of a known source as they are now, in the order of their paths.

@@ -13,8 +13,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use volume_client::VolumedClient;
 
+use super::tally::Tally;
 use super::{ReplicationError, Replicator};
 use crate::block::Cancel;
 use crate::model::{MachineSpec, Step};
@@ -36,6 +38,7 @@ pub struct Dispatcher {
     running: Mutex<HashMap<String, Running>>,
     wake: Notify,
     stopping: CancellationToken,
+    tally: Tally,
 }
 
 struct Running {
@@ -54,6 +57,7 @@ impl Dispatcher {
             running: Mutex::default(),
             wake: Notify::new(),
             stopping,
+            tally: Tally::default(),
         }
     }
 
@@ -109,6 +113,12 @@ impl Dispatcher {
         &self.replicator.store
     }
 
+    /// What has come of attempts since the process started.
+    #[must_use]
+    pub fn attempts(&self) -> [(&'static str, u64); 4] {
+        self.tally.counts()
+    }
+
     /// How many jobs are under way.
     #[must_use]
     pub fn under_way(&self) -> usize {
@@ -134,7 +144,8 @@ impl Dispatcher {
                 running.insert(job.id.clone(), Running { cancel, host });
             }
             let this = Arc::clone(self);
-            tasks.spawn(async move {
+            let span = tracing::info_span!(parent: None, "job", job_id = job.id);
+            let seeing = async move {
                 let place = Place {
                     dispatcher: &this,
                     job: &job.id,
@@ -154,7 +165,8 @@ impl Dispatcher {
                     );
                 }
                 drop(place);
-            });
+            };
+            tasks.spawn(seeing.instrument(span));
         }
         Ok(())
     }
@@ -176,8 +188,12 @@ impl Dispatcher {
             };
             let outcome = match self.is_unwanted(&job.id)? {
                 true => Err(ReplicationError::Cancelled),
-                false => self.attempt(job, &turn, cancel).await,
+                false => {
+                    let span = tracing::info_span!("attempt", attempt = turn.attempt);
+                    self.attempt(job, &turn, cancel).instrument(span).await
+                }
             };
+            self.tally.note(outcome.as_ref().err());
             let error = match outcome {
                 Ok(()) => return Ok(self.store().end_job(&turn, &JobEnd::Completed)?),
                 Err(error) if error.is_superseded() => return Ok(()),

@@ -102,7 +102,7 @@ impl Attempt<'_> {
     /// The daemon's volumes, asked for on behalf of a disk.
     pub(super) fn volumes<'v>(&'v self, disk: &'v str) -> Volumes<'v> {
         Volumes {
-            client: &self.replicator.client,
+            client: &self.client,
             subject: Subject::Disk(disk),
             timeout: self.replicator.settings.operation_timeout,
             cancel: self.cancel,

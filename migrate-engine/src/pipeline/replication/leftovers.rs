@@ -1,6 +1,6 @@
 //! What a job that ends without success, or a process that was killed with it, left behind.
 
-use super::{ReplicationError, Replicator, owner};
+use super::{ReplicationError, Replicator, owner, request_id};
 use crate::block::Cancel;
 use crate::config::Afterwards;
 use crate::source::{Category, Source};
@@ -17,7 +17,12 @@ impl Replicator {
         let Some(context) = self.store.context(job.context)? else {
             return Ok(());
         };
-        let status = self.client.status().await.map_err(ReplicationError::Daemon)?;
+        let status = self
+            .client
+            .with_request_id(request_id(&job.id))
+            .status()
+            .await
+            .map_err(ReplicationError::Daemon)?;
         let cleaned = async {
             let wanted = crate::source::Wanted {
                 machine: Some(context.vm_id.clone()),
@@ -41,14 +46,14 @@ impl Replicator {
         if self.settings.afterwards == Afterwards::StayAttached {
             return Ok(());
         }
-        let never = Cancel::new();
+        let (never, client) = (Cancel::new(), self.client.with_request_id(request_id(&job.id)));
         let mut first = Ok(());
         for disk in self.store.job_disks(&job.id)? {
             let Ok(volume) = disk.volume_id.parse() else {
                 continue;
             };
             let volumes = Volumes {
-                client: &self.client,
+                client: &client,
                 subject: Subject::Disk(&disk.disk_id),
                 timeout: self.settings.operation_timeout,
                 cancel: &never,

@@ -18,11 +18,13 @@ mod error;
 mod lane;
 mod leftovers;
 mod steps;
+mod tally;
 mod transfer;
 
 use std::sync::Arc;
 
 use volume_client::VolumedClient;
+use volume_client::client::RequestId;
 use volume_client::types::Status;
 
 use crate::block::Cancel;
@@ -60,6 +62,8 @@ pub struct Replicator {
 /// One attempt at a job.
 struct Attempt<'a> {
     replicator: &'a Replicator,
+    /// The daemon, which hears of this attempt by its name.
+    client: VolumedClient,
     job: &'a JobRow,
     turn: &'a Turn,
     source: &'a dyn Source,
@@ -97,10 +101,12 @@ impl Replicator {
             self.store.describe(job.context, &known)?;
             Ok(machine)
         };
-        let status = self.client.status().await.map_err(ReplicationError::Daemon)?;
+        let client = self.client.with_request_id(request_id(&turn.job));
+        let status = client.status().await.map_err(ReplicationError::Daemon)?;
         let machine = steps.take(Step::DisksAnalysed, analysing).await?;
         let attempt = Attempt {
             replicator: self,
+            client,
             job,
             turn,
             source,
@@ -171,6 +177,12 @@ impl Attempt<'_> {
             false => Ok(()),
         }
     }
+}
+
+/// By what the daemon hears of a job.
+fn request_id(job: &str) -> RequestId {
+    job.parse()
+        .expect("a job's id has letters, digits and dashes, and is short")
 }
 
 /// Whose snapshots are ours: those of this appliance.

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use tracing::Instrument as _;
+
 use super::ReplicationError;
 use crate::model::Step;
 use crate::store::{Store, Turn};
@@ -20,7 +22,8 @@ impl Steps<'_> {
         work: impl Future<Output = Result<T, ReplicationError>>,
     ) -> Result<T, ReplicationError> {
         self.store.begin_step(self.turn, step)?;
-        let done = work.await;
+        let span = tracing::info_span!("step", step = step.as_str());
+        let done = work.instrument(span).await;
         let (outcome, detail) = match &done {
             Ok(_) => ("done", None),
             Err(error) if error.is_cancelled() => ("cancelled", None),

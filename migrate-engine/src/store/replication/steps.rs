@@ -48,6 +48,37 @@ impl Store {
         Ok(tx.commit()?)
     }
 
+    /// The step that each job which is worked on is at, with how many jobs are at it.
+    ///
+    /// # Errors
+    /// Where the records cannot be read.
+    pub fn steps_under_way(&self) -> Result<Vec<(u8, u64)>, StoreError> {
+        let conn = self.conn.lock();
+        let mut query = conn.prepare_cached(
+            "SELECT s.step, count(*) FROM replication_steps s
+             JOIN replication_jobs j ON j.id = s.job_id AND j.attempts = s.attempt
+             WHERE j.status = 'running' AND s.ended_at IS NULL GROUP BY s.step",
+        )?;
+        let rows = query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// How many jobs that are worked on may have a frozen machine at a source, and when the first of these was frozen: from its
+    /// first freezing to the end of the job, over all attempts.
+    ///
+    /// # Errors
+    /// Where the records cannot be read.
+    pub fn frozen(&self) -> Result<(u64, Option<Timestamp>), StoreError> {
+        let sql = "SELECT count(DISTINCT j.id), min(s.began_at) FROM replication_steps s
+                   JOIN replication_jobs j ON j.id = s.job_id WHERE j.status = 'running' AND s.step >= ?1";
+        let conn = self.conn.lock();
+        let (count, since): (u64, Option<String>) =
+            conn.query_row(sql, [Step::TransferStarted.number()], |r| {
+                Ok((r.get(0)?, r.get(1)?))
+            })?;
+        Ok((count, since.and_then(|text| text.parse().ok())))
+    }
+
     /// Records how a step ended: `done`, `failed` or `cancelled`.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::wire::{
@@ -129,16 +130,19 @@ impl Hand {
                 continue;
             }
             let this = Arc::clone(self);
-            tasks.spawn(async move {
+            let job = call.job.as_deref().map(tracing::field::display);
+            let span = tracing::info_span!(parent: None, "call", call_id = %call.id, job_id = job);
+            let doing = async move {
                 let id = call.id;
                 let _busy = Busy { hand: &this, id };
-                tracing::info!(call = %id, host = call.host, "begins: {}", call.ask.name());
+                tracing::info!(host = call.host, "begins: {}", call.ask.name());
                 let done = this.work(call, &cancel).await;
                 if let Err(failure) = &done {
-                    tracing::warn!(call = %id, error = failure.why, "a call failed");
+                    tracing::warn!(error = failure.why, "a call failed");
                 }
                 this.tell(id, &done, &cancel).await;
-            });
+            };
+            tasks.spawn(doing.instrument(span));
         }
     }
 
@@ -150,13 +154,13 @@ impl Hand {
             match self.line.outcome(id, refused.as_ref().unwrap_or(outcome)).await {
                 Ok(()) | Err(LineError::Gone) => return,
                 Err(LineError::Refused { what }) if refused.is_none() => {
-                    tracing::warn!(call = %id, what, "the service does not take what came of a call");
+                    tracing::warn!(what, "the service does not take what came of a call");
                     let why = format!("the service did not take what the worker told: {what}");
                     refused = Some(Err(Failure::from(&SourceFailure::new(Category::Other, why))));
                     continue;
                 }
                 Err(LineError::Refused { .. }) => return,
-                Err(error) => tracing::debug!(call = %id, error = chain(&error), "cannot tell an outcome"),
+                Err(error) => tracing::debug!(error = chain(&error), "cannot tell an outcome"),
             }
             // Whoever is told to stop has nobody who listens.
             if cancel.is_cancelled() {

@@ -137,6 +137,7 @@ fn one_call() -> String {
         calls: vec![Call {
             id: Uuid::from_u128(7),
             host: "vc".to_owned(),
+            job: None,
             ask: Ask::Machines(Wanted::default()),
         }],
         ..Orders::default()

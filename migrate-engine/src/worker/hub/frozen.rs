@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::super::wire::{Answer, Ask, CallId, Octets, Order, Ranges, ScopeText, SenseError};
+use super::super::wire::{Answer, Ask, Call, CallId, Octets, Order, Ranges, ScopeText, SenseError};
 use super::remote::astray;
 use super::{Delivery, Hub, new_call};
 use crate::block::{BlockRead, Cancel, InitialContent, NbdUri};
@@ -22,18 +22,21 @@ pub(super) struct RemoteFrozen {
     hub: Hub,
     worker: String,
     host: String,
+    job: Option<String>,
     id: CallId,
     disks: Vec<FrozenDisk>,
 }
 
 impl RemoteFrozen {
-    pub(super) fn begin(hub: Hub, worker: &str, host: &str, id: CallId) -> Self {
-        hub.holds(id);
+    /// What the call `freezing` will have frozen.
+    pub(super) fn begin(hub: Hub, worker: &str, freezing: &Call) -> Self {
+        hub.holds(freezing.id);
         Self {
             hub,
             worker: worker.to_owned(),
-            host: host.to_owned(),
-            id,
+            host: freezing.host.clone(),
+            job: freezing.job.clone(),
+            id: freezing.id,
             disks: Vec::new(),
         }
     }
@@ -44,7 +47,8 @@ impl RemoteFrozen {
     }
 
     async fn ask(&self, ask: Ask, delivery: Option<Arc<Delivery>>) -> Result<Answer, SourceFailure> {
-        let call = new_call(&self.host, ask);
+        let mut call = new_call(&self.host, ask);
+        call.job.clone_from(&self.job);
         self.hub.call(&self.worker, call, delivery).await
     }
 

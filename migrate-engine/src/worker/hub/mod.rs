@@ -337,6 +337,7 @@ fn new_call(host: &str, ask: Ask) -> Call {
     Call {
         id: Uuid::new_v4(),
         host: host.to_owned(),
+        job: None,
         ask,
     }
 }

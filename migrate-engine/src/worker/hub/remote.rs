@@ -60,9 +60,10 @@ impl Source for RemoteSource {
             machine: Box::new(machine.clone()),
             cycle: cycle.clone(),
         };
-        let call = new_call(&self.host, ask);
+        let mut call = new_call(&self.host, ask);
+        call.job = Some(cycle.name.clone());
         // Lets go of it also where nobody waits for the answer any more.
-        let frozen = RemoteFrozen::begin(self.hub.clone(), &self.worker, &self.host, call.id);
+        let frozen = RemoteFrozen::begin(self.hub.clone(), &self.worker, &call);
         match self.call(call).await? {
             Answer::Frozen(disks) => Ok(Box::new(frozen.of(disks))),
             _ => Err(astray(&self.worker)),

@@ -51,6 +51,9 @@ pub struct Call {
     pub id: CallId,
     /// The source, as the worker's file of sources names it.
     pub host: String,
+    /// For which job, for people who follow it; not every call is for one.
+    #[serde(default)]
+    pub job: Option<String>,
     /// What to do.
     pub ask: Ask,
 }

@@ -14,7 +14,7 @@ use super::command::{Command, Denial, Effect};
 use super::credentials::Credentials;
 use super::envelope;
 use super::error::Failure;
-use super::http::Endpoint;
+use super::http::{Answer, Endpoint};
 use super::open_error::CloudStackOpenError;
 use super::signing;
 use crate::config::CloudStack as Settings;
@@ -175,11 +175,23 @@ impl Api {
             self.refuse_if_skewed()?;
         }
         let patience = command.patience.unwrap_or(self.patience);
-        let answer = self.endpoint.post(self.signed(command), patience).await?;
+        let mut answer = self.endpoint.post(self.signed(command), patience).await?;
+        self.censor(&mut answer);
         if let Some((date, sent, answered)) = &answer.date {
             self.clock.observe(date, *sent, *answered);
         }
         envelope::open(command.name, &answer)
+    }
+
+    /// Takes our keys out of an answer that repeats them.
+    fn censor(&self, answer: &mut Answer) {
+        if let Some(body) = self.credentials.keep_out_of(&answer.body) {
+            answer.body = body.into();
+        }
+        let description = answer.description.as_ref();
+        if let Some(text) = description.and_then(|text| self.credentials.keep_out_of(text.as_bytes())) {
+            answer.description = Some(String::from_utf8_lossy(&text).into_owned());
+        }
     }
 
     fn refuse_if_skewed(&self) -> Result<(), Failure> {

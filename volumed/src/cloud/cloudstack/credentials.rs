@@ -117,6 +117,20 @@ impl Credentials {
     }
 }
 
+impl Credentials {
+    /// The text without our keys: a server may say what it was asked, and what it says is logged and recorded.
+    pub(super) fn keep_out_of(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let text = String::from_utf8_lossy(text);
+        let keys = [self.api_key.reveal(), self.secret_key.reveal()];
+        let held = keys.iter().any(|key| text.contains(key));
+        held.then(|| {
+            keys.iter()
+                .fold(text.into_owned(), |text, key| text.replace(key, "[our key]"))
+                .into_bytes()
+        })
+    }
+}
+
 fn unquoted(value: &str) -> &str {
     ['"', '\'']
         .into_iter()

@@ -1,7 +1,7 @@
 //! The description: as it is published, of every route and no other, and as the service really answers.
 
 mod fits;
-mod site;
+pub(in crate::api) mod site;
 
 use std::collections::BTreeSet;
 use std::path::Path;

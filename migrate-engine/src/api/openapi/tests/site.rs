@@ -44,6 +44,10 @@ impl SourceBook for Vcenter {
         vec!["vc".to_owned()]
     }
 
+    fn workers(&self) -> Vec<(String, bool)> {
+        vec![("beside".to_owned(), true)]
+    }
+
     async fn connect(&self, _host: &str) -> Result<Arc<dyn Source>, SourceFailure> {
         Ok(Arc::new(Self))
     }
@@ -82,7 +86,7 @@ impl Discoverer for Vcenter {
     }
 }
 
-pub(super) struct Site {
+pub(in crate::api) struct Site {
     pub(super) replications: Router,
     pub(super) discovery: Router,
     pub(super) stopping: CancellationToken,
@@ -102,7 +106,7 @@ const PLAN: &str = "
     what = [{ vcenter_host = 'vc', vms = ['web', 'gone'] }]";
 
 impl Site {
-    pub(super) fn new() -> Self {
+    pub(in crate::api) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(&dir.path().join("e.db")).unwrap());
         let stopping = CancellationToken::new();
@@ -124,6 +128,7 @@ impl Site {
                 board,
                 stopping: stopping.clone(),
                 desk: Some(desk.clone()),
+                expiry: Some(Arc::new(|| "2031-05-06T00:00:00Z".parse().ok())),
             },
             schedules: schedules(&desk, &store, &stopping),
             desk,
@@ -141,13 +146,13 @@ impl Site {
     }
 
     /// What the service answers to who brings the token, with `{}` for a body where none is given.
-    pub(super) async fn ask(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+    pub(in crate::api) async fn ask(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
         let (status, _, text) = send(&self.replications, method, path, &body).await;
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
     /// A job that waits.
-    pub(super) async fn job(&self) -> Value {
+    pub(in crate::api) async fn job(&self) -> Value {
         let body = json!({
             "source_vm": {"id": "vm-57", "name": "web", "path": "/DC/vm/web"},
             "vcenter_host": "vc",
@@ -158,7 +163,7 @@ impl Site {
     }
 
     /// Takes a step of a job, with a disk, and ends it.
-    pub(super) fn work(&self, job: &str, end: &JobEnd) {
+    pub(in crate::api) fn work(&self, job: &str, end: &JobEnd) {
         let turn = self.store.begin_attempt(job).unwrap().unwrap();
         self.store.begin_step(&turn, Step::JobRecord).unwrap();
         self.store

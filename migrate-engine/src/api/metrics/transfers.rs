@@ -1,72 +1,20 @@
-//! `GET /metrics`: the transfers under way, and what has been since the process started, for Prometheus.
+//! The transfers in numbers: those under way, and what all of them have moved since the process started.
 //!
 //! Transfers that have ended are in the counters only, so that series do not pile up.
 
 use std::fmt;
 
-use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Registry;
 
-use super::Api;
-use super::transfers::doing;
-use crate::model::JobStatus;
-use crate::pipeline::{Board, Desk, Transfer};
-
-const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-pub(super) async fn serve(State(api): State<Api>) -> impl IntoResponse {
-    let mut registry = Registry::with_prefix("migrate_engine");
-    registry.register_collector(Box::new(Transfers(api.board)));
-    if let Some(desk) = api.desk {
-        registry.register_collector(Box::new(Jobs(desk)));
-    }
-    let mut text = String::new();
-    encode(&mut text, &registry).expect("a string takes whatever is written to it");
-    ([(CONTENT_TYPE, FORMAT)], text)
-}
+use crate::api::transfers::doing;
+use crate::pipeline::{Board, Doing, Moved, Transfer};
 
 #[derive(Debug)]
-struct Transfers(Board);
-
-/// How many jobs stand how.
-struct Jobs(Desk);
-
-impl fmt::Debug for Jobs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Jobs")
-    }
-}
-
-impl Collector for Jobs {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let counts = match self.0.store().job_counts() {
-            Ok(counts) => counts,
-            Err(error) => {
-                tracing::error!(%error, "cannot count jobs");
-                return Ok(());
-            }
-        };
-        let help = "Replications in the engine's records, by how they stand";
-        let mut family = encoder.encode_descriptor("replications", help, None, MetricType::Gauge)?;
-        for status in JobStatus::ALL {
-            let count = counts
-                .iter()
-                .find(|(of, _)| *of == status)
-                .map_or(0, |(_, count)| *count);
-            let labels = [("status", status.as_str())];
-            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
-}
+pub(super) struct Transfers(pub(super) Board);
 
 /// One number of a transfer under way; nothing where it is not known.
 type Number = fn(&Transfer) -> Option<f64>;
@@ -137,21 +85,32 @@ impl Transfers {
             let labels = [("outcome", outcome)];
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
         }
-        for (name, help, count) in [
-            (
-                "data_done_bytes",
-                "Bytes of data that ended transfers have read",
-                counts.data_done,
-            ),
-            (
-                "written_bytes",
-                "Bytes that ended transfers have written",
-                counts.bytes_written,
-            ),
-        ] {
-            let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            ConstCounter::new(count).encode(family)?;
+        for (name, help, number) in COUNTERS {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for kind in [Doing::Copying, Doing::ReadingBack] {
+                let labels = [("doing", doing(kind))];
+                ConstCounter::new(number(self.0.moved(kind))).encode(family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }
 }
+
+/// One sum over all transfers of a kind.
+type Sum = fn(Moved) -> u64;
+
+const COUNTERS: &[(&str, &str, Sum)] = &[
+    (
+        "read_bytes",
+        "Bytes of data that transfers have read, those under way included",
+        |m| m.read,
+    ),
+    ("written_bytes", "Bytes of data that they have written", |m| {
+        m.written
+    }),
+    (
+        "skipped_bytes",
+        "Bytes that nobody had to read: announced zeroes, and what an interrupted run had moved",
+        |m| m.skipped,
+    ),
+];
