@@ -9,6 +9,7 @@
     reason = "support of tests: it fails by panicking and tells what it skips"
 )]
 
+pub mod abuse;
 mod appliance;
 pub mod attach_bench;
 pub mod attach_soak;

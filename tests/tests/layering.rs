@@ -33,6 +33,7 @@ const VOLUMED: Layers = Layers {
         "api",
         "app",
         "cli",
+        "fuzz",
     ],
     strangers: &[
         ("cloud", "device"),
@@ -49,7 +50,7 @@ const VOLUMED: Layers = Layers {
 const MIGRATE_ENGINE: Layers = Layers {
     order: &[
         "model", "config", "process", "block", "transfer", "source", "worker", "target", "guest", "store",
-        "pipeline", "schedule", "api", "app", "cli",
+        "pipeline", "schedule", "api", "app", "cli", "fuzz",
     ],
     strangers: &[("source", "target"), ("target", "source")],
 };

@@ -26,3 +26,7 @@ pub mod api;
 
 pub mod app;
 pub mod cli;
+
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;

@@ -1,6 +1,7 @@
 //! `cargo xtask fuzz`: what parses foreign bytes, under a fuzzer and a sanitizer, for a bounded time.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -49,10 +50,11 @@ pub(crate) fn fuzz(args: &FuzzArgs) -> Result<ExitCode> {
         console::step(&format!("fuzz {target} for {seconds} s"));
         let mut run = cargo_fuzz();
         run.env("TMPDIR", &scratch);
-        run.args(["run", target, "--"]);
+        run.arg("run").arg(target).args(corpora(target)?).arg("--");
         run.args([
             format!("-max_total_time={seconds}"),
             format!("-rss_limit_mb={MEMORY_MIB}"),
+            format!("-malloc_limit_mb={MEMORY_MIB}"),
             format!("-timeout={PATIENCE}"),
             "-print_final_stats=1".to_owned(),
             "-max_len=16384".to_owned(),
@@ -62,6 +64,15 @@ pub(crate) fn fuzz(args: &FuzzArgs) -> Result<ExitCode> {
     }
     fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where what is new is kept, and what every run begins with: the seeds, which every run of the tests replays too.
+fn corpora(target: &str) -> Result<Vec<PathBuf>> {
+    let fuzz = workspace::root().join("fuzz");
+    let (grown, seeds) = (fuzz.join("corpus").join(target), fuzz.join("seeds").join(target));
+    fs::create_dir_all(&grown).with_context(|| format!("cannot make {}", grown.display()))?;
+    let all = [grown, seeds];
+    Ok(all.into_iter().filter(|folder| folder.is_dir()).collect())
 }
 
 /// The sanitizer and the coverage are flags that a stable compiler takes only when told to.

@@ -1,5 +1,6 @@
-//! The project's own commands: `cargo xtask test`, `demo`, `bench`, `soak`, `fuzz` and `install-deps`.
+//! The project's own commands: `cargo xtask test`, `demo`, `bench`, `soak`, `fuzz`, `audit` and `install-deps`.
 
+mod audit;
 mod bench;
 mod command;
 mod console;
@@ -42,6 +43,8 @@ enum Task {
     Soak(SoakTasks),
     /// Fuzz what parses foreign bytes, for a bounded time.
     Fuzz(fuzz::FuzzArgs),
+    /// Look for known weaknesses in what we depend on; needs RustSec's database.
+    Audit,
     /// Install the system packages that building, testing and the demo need.
     InstallDeps(InstallArgs),
     /// Print what the machine has now of the things a run could leave behind.
@@ -114,6 +117,8 @@ enum SoakTask {
     Crash(soak::CrashArgs),
     /// Attach, check, write and detach in lanes, on a cloud that misbehaves, with a daemon that is killed.
     Attach(soak::AttachArgs),
+    /// Ask the daemon and the service all that their OpenAPI documents allow and forbid.
+    Abuse(soak::AbuseArgs),
     /// Swap disks in the virtual appliance under clients that look for theirs.
     Swap(soak::SwapArgs),
     /// Power cuts of the virtual appliance under load: nothing that was acknowledged may be lost
@@ -141,13 +146,16 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Soak(SoakTasks { task: None, crash }) => soak::crash(&crash),
         Task::Soak(SoakTasks { task: Some(task), .. }) => match task {
             SoakTask::Crash(args) => soak::crash(&args),
+            SoakTask::Abuse(args) => soak::abuse(&args),
             SoakTask::Attach(args) => soak::attach(&args),
             SoakTask::Swap(args) => soak::swap(&args),
             SoakTask::Power(args) => soak::power(&args),
         },
         Task::Fuzz(args) => fuzz::fuzz(&args),
+        Task::Audit => audit::audit(),
         Task::InstallDeps(args) => {
             deps::ensure(args.consent())?;
+            deps::python::ensure()?;
             deps::kernel::ensure(args.consent())?;
             Ok(ExitCode::SUCCESS)
         }

@@ -50,6 +50,7 @@ pub struct DiscoveryRequest {
 #[schema(as = Discovery)]
 pub(super) struct Asked {
     /// The vCenter, or a host alone.
+    #[schema(pattern = r"\S")]
     vcenter: String,
     username: String,
     password: String,

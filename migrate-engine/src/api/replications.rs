@@ -49,6 +49,7 @@ pub(super) struct Asked {
     ossea_config_id: Option<i64>,
     /// `initial` or `incremental`; decided here where absent or empty.
     #[serde(default)]
+    #[schema(pattern = r"^(|initial|incremental)$")]
     replication_type: Option<String>,
     #[serde(default)]
     target_network: Option<String>,
@@ -69,8 +70,11 @@ pub(super) struct Asked {
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SourceVm {
+    #[schema(pattern = r"\S")]
     id: String,
+    #[schema(pattern = r"\S")]
     name: String,
+    #[schema(pattern = r"\S")]
     path: String,
     #[serde(default)]
     vm_id: Option<String>,

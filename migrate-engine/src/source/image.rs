@@ -131,6 +131,19 @@ fn parse(file: &SourceFile, expect: &Expect, backing: Backing, depth: usize) -> 
     })
 }
 
+/// Reads the headers, and names every file that is going to be opened.
+#[cfg(feature = "fuzzing")]
+pub(super) fn walk(
+    file: &SourceFile,
+    expect: &Expect,
+    backing: Backing,
+    mut seen: impl FnMut(&std::path::Path),
+) {
+    if let Ok(parsed) = parse(file, expect, backing, 0) {
+        parsed.stamps.iter().for_each(|stamp| seen(stamp.path()));
+    }
+}
+
 /// Which format it is.
 fn decide(file: &SourceFile, expect: &Expect) -> Result<(Format, Vec<String>), SourceError> {
     let seen = look(file).map_err(file.reading())?;

@@ -20,6 +20,8 @@ mod error;
 mod file;
 mod files;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod image;
 mod machine;
 mod manifest;

@@ -49,8 +49,13 @@ pub(super) fn facts(pairs: &[(&str, String)]) -> String {
 /// Text from elsewhere, made harmless for a terminal and for the shape of a table.
 pub(super) fn plain(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
+        .map(|c| if c.is_control() || turns(c) { '?' } else { c })
         .collect()
+}
+
+/// Unicode's marks of direction: with them a name can look like another one.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Text that takes at most so many characters: what is cut off is shown to be.
@@ -99,8 +104,8 @@ mod tests {
         table.row(["a\u{1b}[31m\nb".to_owned(), "1 B".to_owned()]);
         assert_eq!(table.to_string(), "NAME      SIZE\na?[31m?b  1 B");
         assert_eq!(
-            facts(&[("name", "a\rb".to_owned()), ("id", "1".to_owned())]),
-            "name:  a?b\nid:    1"
+            facts(&[("name", "a\rb\u{202e}c".to_owned()), ("id", "1".to_owned())]),
+            "name:  a?b?c\nid:    1"
         );
     }
 }

@@ -123,6 +123,7 @@ pub struct Finding {
 #[serde(deny_unknown_fields)]
 pub struct IgnoreFinding {
     /// Why it may be passed over: 1 to 500 characters.
+    #[cfg_attr(feature = "openapi", schema(pattern = r"^[^\x00-\x1f\x7f-\x9f]{1,500}$"))]
     pub why: String,
 }
 

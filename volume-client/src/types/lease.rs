@@ -70,12 +70,15 @@ pub struct NewLease {
     /// How the device is used.
     pub access: LeaseAccess,
     /// Who holds it, for people (1 to 200 characters).
+    #[cfg_attr(feature = "openapi", schema(pattern = r"^[^\x00-\x1f\x7f-\x9f]{1,200}$"))]
     pub holder: String,
     /// More about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(pattern = r"^[^\x00-\x1f\x7f-\x9f]{0,1000}$"))]
     pub detail: Option<String>,
     /// Seconds until it must be renewed, 5 to 86400; 60 where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 5, maximum = 86400))]
     pub ttl_seconds: Option<u32>,
 }
 
@@ -86,6 +89,7 @@ pub struct NewLease {
 pub struct RenewLease {
     /// Seconds from now until it must be renewed again; as at first where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 5, maximum = 86400))]
     pub ttl_seconds: Option<u32>,
 }
 

@@ -43,5 +43,6 @@ pub struct Snapshot {
 #[serde(deny_unknown_fields)]
 pub struct NewSnapshot {
     /// A name for people, by the rules of a volume's name.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9 ._-]{1,128}$"))]
     pub name: String,
 }

@@ -34,8 +34,10 @@ pub enum VolumeState {
 #[serde(deny_unknown_fields)]
 pub struct SourceDisk {
     /// The VM, as its own platform names it.
+    #[cfg_attr(feature = "openapi", schema(pattern = r"^[^\x00-\x1f\x7f-\x9f]{1,255}$"))]
     pub vm: String,
     /// The disk of that VM.
+    #[cfg_attr(feature = "openapi", schema(pattern = r"^[^\x00-\x1f\x7f-\x9f]{1,255}$"))]
     pub disk: String,
 }
 
@@ -109,8 +111,10 @@ pub struct Attachment {
 #[serde(deny_unknown_fields)]
 pub struct NewVolume {
     /// A name for people: 1 to 128 characters of letters, digits, space and `._-`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9 ._-]{1,128}$"))]
     pub name: String,
     /// The size in bytes; the provider rounds it up to its unit.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 9223372036854775807_u64))]
     pub size_bytes: u64,
     /// The source disk that it is for. A second volume for the same source disk is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,8 +127,10 @@ pub struct NewVolume {
 #[serde(deny_unknown_fields)]
 pub struct AdoptVolume {
     /// The provider's own id of the volume.
+    #[cfg_attr(feature = "openapi", schema(pattern = r"^[^\x00-\x1f\x7f-\x9f]{1,200}$"))]
     pub provider_volume_id: String,
     /// A name for people: 1 to 128 characters of letters, digits, space and `._-`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9 ._-]{1,128}$"))]
     pub name: String,
 }
 
@@ -134,6 +140,7 @@ pub struct AdoptVolume {
 #[serde(deny_unknown_fields)]
 pub struct AttachVolume {
     /// The VM to attach to: the one that this daemon runs in (`GET /api/v1/status` tells its id).
+    #[cfg_attr(feature = "openapi", schema(pattern = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"))]
     pub vm_id: String,
 }
 
@@ -143,5 +150,6 @@ pub struct AttachVolume {
 #[serde(deny_unknown_fields)]
 pub struct ResizeVolume {
     /// The new size in bytes, never smaller than the present one.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 9223372036854775807_u64))]
     pub size_bytes: u64,
 }

@@ -31,6 +31,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use cloudstack::fuzz;
 pub use cloudstack::{CloudStack, CloudStackOpenError, CredentialsError};
 pub use error::{Cause, CloudError};
 pub use faulty::{Fault, FaultScript, Faulty, Gate};

@@ -9,6 +9,8 @@ mod correlator;
 mod disk;
 #[cfg(test)]
 mod fake_tree;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod identity;
 mod ioctl;
 mod machine;

@@ -94,7 +94,7 @@ pub(super) fn serial(fd: impl AsFd) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// The serial in the page, if it is that page.
-fn page_serial(data: &[u8]) -> Option<&[u8]> {
+pub(super) fn page_serial(data: &[u8]) -> Option<&[u8]> {
     let length = usize::from(u16::from_be_bytes([*data.get(2)?, *data.get(3)?]));
     (data[1] == PAGE).then(|| data.get(4..4 + length)).flatten()
 }

@@ -168,13 +168,19 @@ impl Mount {
     }
 }
 
-/// The number of the block device at `path`; `None` for anything else, and for what is not there.
+/// Whether a line of `mountinfo` is one.
+#[cfg(feature = "fuzzing")]
+pub(super) fn parses_as_mount(line: &str) -> bool {
+    Mount::parse(line).is_some()
+}
+
 /// The block device that the loop device of this name stands on, if it does.
 fn stacked_on(root: &SysRoot, name: &str) -> Option<DevNum> {
     let backing = std::fs::read_to_string(root.block_dir().join(name).join("loop/backing_file")).ok()?;
     block_number_at(Path::new(backing.trim_end_matches('\n')))
 }
 
+/// The number of the block device at `path`; `None` for anything else, and for what is not there.
 fn block_number_at(path: &Path) -> Option<DevNum> {
     if !path.is_absolute() {
         return None;

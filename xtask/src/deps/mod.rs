@@ -1,6 +1,7 @@
 //! The system packages we need: looks for programs and headers, installs the packages that bring what is missing.
 
 pub(crate) mod kernel;
+pub(crate) mod python;
 mod requirement;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -62,6 +62,7 @@ const fn program(name: &'static str, reason: &'static str, packages: &'static [&
 pub(super) const REQUIREMENTS: &[Requirement] = &[
     program("cc", "compiles the bundled SQLite", &["build-essential"]),
     program("pkg-config", "finds libraries for the build", &["pkg-config"]),
+    program("python3", "runs schemathesis", &["python3-venv"]),
     Requirement {
         probe: Probe::Library("libudev"),
         reason: "device events",

@@ -1,5 +1,6 @@
 //! `cargo xtask soak`: long runs in which everything goes wrong that can, and nothing may be lost, wrong or left behind.
 
+mod abuse;
 mod attach;
 mod crash;
 mod power;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+pub(crate) use abuse::{AbuseArgs, abuse};
 pub(crate) use attach::{AttachArgs, attach};
 pub(crate) use crash::{CrashArgs, crash};
 pub(crate) use power::{PowerArgs, power};

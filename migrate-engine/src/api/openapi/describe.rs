@@ -1,14 +1,15 @@
 //! How a request is described, and how descriptions become paths and schemas.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
-use utoipa::ToSchema;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Content, ContentBuilder, HttpMethod, Paths, Ref, RefOr, Required, ResponseBuilder};
+use utoipa::{Number, ToSchema};
 
 use super::super::problem::Code;
 use super::shapes::Problem;
@@ -32,7 +33,7 @@ fn described(method: HttpMethod, path: &'static str, id: &'static str, summary: 
             .name(name)
             .parameter_in(ParameterIn::Path)
             .required(Required::True)
-            .schema(Some(of_type(Type::String)))
+            .schema(Some(of_path(path)))
             .build()
     });
     let resource = path
@@ -54,6 +55,24 @@ fn described(method: HttpMethod, path: &'static str, id: &'static str, summary: 
 
 fn of_type(kind: Type) -> Object {
     ObjectBuilder::new().schema_type(kind).build()
+}
+
+fn whole(number: i128) -> Number {
+    match isize::try_from(number) {
+        Ok(number) => Number::Int(number),
+        Err(_) => Number::UInt(usize::try_from(number).unwrap_or(usize::MAX)),
+    }
+}
+
+/// What the parameters of a path are: names, but for numbers of transfers.
+fn of_path(path: &str) -> Object {
+    match path.contains("/transfers/") {
+        true => ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[0-9]{1,19}$"))
+            .build(),
+        false => of_type(Type::String),
+    }
 }
 
 /// A request that reads.
@@ -86,30 +105,45 @@ impl Described {
         self
     }
 
-    fn parameter(mut self, name: &str, place: ParameterIn, kind: Type, about: &str) -> Self {
+    fn parameter(mut self, name: &str, place: ParameterIn, schema: Object, about: &str) -> Self {
         let parameter = ParameterBuilder::new()
             .name(name)
             .parameter_in(place)
             .required(Required::False)
             .description(Some(about))
-            .schema(Some(of_type(kind)));
+            .schema(Some(schema));
         self.operation = self.operation.parameter(parameter.build());
         self
     }
 
     /// A parameter of the query that is a text.
     pub(super) fn text(self, name: &str, about: &str) -> Self {
-        self.parameter(name, ParameterIn::Query, Type::String, about)
+        self.parameter(name, ParameterIn::Query, of_type(Type::String), about)
     }
 
-    /// A parameter of the query that is a whole number.
-    pub(super) fn number(self, name: &str, about: &str) -> Self {
-        self.parameter(name, ParameterIn::Query, Type::Integer, about)
+    /// A parameter of the query that is one of these words.
+    pub(super) fn word(self, name: &str, words: &[&str], about: &str) -> Self {
+        let schema = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(words.iter().copied()));
+        self.parameter(name, ParameterIn::Query, schema.build(), about)
     }
 
-    /// A header that is a text.
-    pub(super) fn header(self, name: &str, about: &str) -> Self {
-        self.parameter(name, ParameterIn::Header, Type::String, about)
+    /// A parameter of the query that is a whole number in this range.
+    pub(super) fn number(self, name: &str, range: RangeInclusive<i128>, about: &str) -> Self {
+        let schema = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(whole(*range.start())))
+            .maximum(Some(whole(*range.end())));
+        self.parameter(name, ParameterIn::Query, schema.build(), about)
+    }
+
+    /// A header whose value is a text of this pattern.
+    pub(super) fn header(self, name: &str, pattern: &str, about: &str) -> Self {
+        let schema = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(pattern));
+        self.parameter(name, ParameterIn::Header, schema.build(), about)
     }
 
     /// The body, by its type.

@@ -39,16 +39,17 @@ fn replicating() -> Vec<Described> {
     let path = "/api/v1/replications";
     vec![
         get(path, "list_replications", "Jobs of replication, the latest first")
-            .text(
+            .word(
                 "status",
-                "only those that are `pending`, `running`, `completed`, `failed` or `cancelled`",
+                &["pending", "running", "completed", "failed", "cancelled"],
+                "only those that are so",
             )
-            .number("vm_context_id", "only those of this machine")
+            .number("vm_context_id", i64::MIN.into()..=i64::MAX.into(), "only those of this machine")
             .text(
                 "cursor",
                 "`next_cursor` of the page before; the first page where absent",
             )
-            .number("limit", "how many at most, 1 to 500; 100 where absent")
+            .number("limit", 1..=500, "how many at most; 100 where absent")
             .answers::<replications::Page>("200", "one page")
             .fails(&[InvalidRequest, Internal]),
         post(
@@ -58,6 +59,8 @@ fn replicating() -> Vec<Described> {
         )
         .header(
             "Idempotency-Key",
+            // A header's value has no space around it.
+            r"^[!-~]([ -~]{0,198}[!-~])?$",
             "1 to 200 printable ASCII characters: a repetition with the same key and request gets the same job",
         )
         .takes::<replications::Asked>()
@@ -78,7 +81,8 @@ fn replicating() -> Vec<Described> {
         )
         .number(
             "wait",
-            "seconds to wait for the end of the job, at most 60; 0 where absent",
+            0..=u64::MAX.into(),
+            "seconds to wait for the end of the job, 0 where absent; more than 60 are taken for 60",
         )
         .answers::<JobView>("200", "the job")
         .fails(&[InvalidRequest, JobNotFound, Internal]),

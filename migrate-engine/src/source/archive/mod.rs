@@ -221,6 +221,12 @@ fn number(field: &[u8], offset: u64) -> Result<u64, ArchiveError> {
         .fold(0, |value, digit| value * 8 + u64::from(digit - b'0')))
 }
 
+/// The size that a header states, where it is a number.
+#[cfg(feature = "fuzzing")]
+pub(super) fn stated_size(header: &[u8]) -> Option<u64> {
+    number(header.get(124..136)?, 0).ok()
+}
+
 fn member_name(header: &[u8; 512]) -> Result<String, ArchiveError> {
     let until_zero = |field: &[u8]| {
         field

@@ -14,6 +14,8 @@ mod datastore;
 mod endpoint;
 mod entity_name;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod http;
 mod inventory;
 mod patience;

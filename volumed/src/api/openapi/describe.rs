@@ -1,12 +1,13 @@
 //! How a request is described, and how descriptions become paths and schemas.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{Components, ComponentsBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{ContentBuilder, HttpMethod, Paths, Ref, RefOr, Required, ResponseBuilder};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::{Number, PartialSchema, ToSchema};
 use volume_client::types::{ErrorCode, Page, Problem};
 
 type Schemas = BTreeMap<String, RefOr<Schema>>;
@@ -21,6 +22,8 @@ const OF_COMMANDS: &[ErrorCode] = &[
     ErrorCode::StoreFull,
     ErrorCode::NotReady,
 ];
+
+const CURSOR: &str = "`next_cursor` of the page before; the first page where absent";
 
 /// The description of one request.
 pub(super) struct Described {
@@ -38,7 +41,7 @@ fn described(method: HttpMethod, path: &'static str, id: &'static str, summary: 
             .name(name)
             .parameter_in(ParameterIn::Path)
             .required(Required::True)
-            .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+            .schema(Some(of_type(Type::String)))
             .build()
     });
     let tag = path
@@ -56,6 +59,17 @@ fn described(method: HttpMethod, path: &'static str, id: &'static str, summary: 
         operation: operation.parameters(Some(parameters)),
         codes: vec![ErrorCode::Internal],
         schemas: Schemas::new(),
+    }
+}
+
+fn of_type(kind: Type) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(kind)
+}
+
+fn whole(number: i128) -> Number {
+    match isize::try_from(number) {
+        Ok(number) => Number::Int(number),
+        Err(_) => Number::UInt(usize::try_from(number).unwrap_or(usize::MAX)),
     }
 }
 
@@ -78,51 +92,76 @@ impl Described {
     fn command(self) -> Self {
         let about =
             "1 to 128 printable ASCII characters: a repetition with the same key and request changes nothing";
-        self.parameter("Idempotency-Key", ParameterIn::Header, Type::String, about)
+        // A header's value has no space around it.
+        let key = of_type(Type::String).pattern(Some(r"^[!-~]([ -~]{0,126}[!-~])?$"));
+        self.parameter("Idempotency-Key", ParameterIn::Header, key, about)
             .fails(OF_COMMANDS)
     }
 
-    fn parameter(mut self, name: &str, place: ParameterIn, kind: Type, about: &str) -> Self {
+    fn parameter(
+        mut self,
+        name: &str,
+        place: ParameterIn,
+        schema: impl Into<RefOr<Schema>>,
+        about: &str,
+    ) -> Self {
         let parameter = ParameterBuilder::new()
             .name(name)
             .parameter_in(place)
             .required(Required::False)
             .description(Some(about))
-            .schema(Some(ObjectBuilder::new().schema_type(kind)));
+            .schema(Some(schema));
         self.operation = self.operation.parameter(parameter.build());
         self
     }
 
     /// A parameter of the query that is a text.
     pub(super) fn text(self, name: &str, about: &str) -> Self {
-        self.parameter(name, ParameterIn::Query, Type::String, about)
+        self.parameter(name, ParameterIn::Query, of_type(Type::String), about)
     }
 
-    /// A parameter of the query that is a whole number.
-    pub(super) fn number(self, name: &str, about: &str) -> Self {
-        self.parameter(name, ParameterIn::Query, Type::Integer, about)
+    /// A parameter of the query that is of one of our types.
+    pub(super) fn typed<T: ToSchema>(mut self, name: &str, about: &str) -> Self {
+        let schema = self.schema::<T>();
+        self.parameter(name, ParameterIn::Query, schema, about)
+            .fails(&[ErrorCode::InvalidRequest])
+    }
+
+    /// A parameter of the query that is a whole number in this range.
+    pub(super) fn number(self, name: &str, range: RangeInclusive<i128>, about: &str) -> Self {
+        let schema = of_type(Type::Integer)
+            .minimum(Some(whole(*range.start())))
+            .maximum(Some(whole(*range.end())));
+        self.parameter(name, ParameterIn::Query, schema, about)
+            .fails(&[ErrorCode::InvalidRequest])
     }
 
     /// A header that is a text.
     pub(super) fn header(self, name: &str, about: &str) -> Self {
-        self.parameter(name, ParameterIn::Header, Type::String, about)
+        self.parameter(name, ParameterIn::Header, of_type(Type::String), about)
     }
 
-    /// The parameters of a list in pages.
-    pub(super) fn paged(self) -> Self {
-        self.text(
-            "cursor",
-            "`next_cursor` of the page before; the first page where absent",
-        )
-        .number("limit", "how many items at most, 1 to 1000; 100 where absent")
-        .fails(&[ErrorCode::InvalidRequest])
+    /// The parameters of a list in pages, whose cursors are of this type.
+    pub(super) fn paged<Cursor: ToSchema>(self) -> Self {
+        self.typed::<Cursor>("cursor", CURSOR).limited()
+    }
+
+    /// The same, where cursors are numbers.
+    pub(super) fn paged_by_number(self) -> Self {
+        self.number("cursor", i64::MIN.into()..=i64::MAX.into(), CURSOR)
+            .limited()
+    }
+
+    fn limited(self) -> Self {
+        self.number("limit", 1..=1000, "how many items at most; 100 where absent")
     }
 
     /// The parameter by which a request waits for the end of its operation.
     pub(super) fn waits(self) -> Self {
         self.number(
             "wait",
-            "seconds to wait for the end of the operation, at most 60; 0 where absent",
+            0..=u64::MAX.into(),
+            "seconds to wait for the end of the operation, 0 where absent; more than 60 are taken for 60",
         )
     }
 

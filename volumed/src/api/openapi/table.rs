@@ -10,9 +10,9 @@ use volume_client::types::ErrorCode::{
 };
 use volume_client::types::{
     AdoptVolume, AttachVolume, AuditLine, Device, DoctorReport, ErrorCode, Event, Explanation, Finding,
-    IgnoreFinding, Lease, LeaseGrant, Mapping, NewLease, NewSnapshot, NewVolume, Operation, Readiness,
-    ReconcileReport, ReconcileRequest, RenewLease, RepairStarted, ResizeVolume, Snapshot, Status, Volume,
-    VolumeDevice,
+    IgnoreFinding, Lease, LeaseGrant, LeaseId, Mapping, NewLease, NewSnapshot, NewVolume, Operation,
+    OperationId, OperationKind, OperationStatus, Readiness, ReconcileReport, ReconcileRequest, RenewLease,
+    RepairStarted, ResizeVolume, Snapshot, Status, Volume, VolumeDevice, VolumeId, VolumeState,
 };
 
 use super::describe::{Described, delete, get, post};
@@ -67,9 +67,9 @@ fn volumes() -> Vec<Described> {
         )
         .text("source_vm", "only for disks of this source VM")
         .text("source_disk", "only for this disk of the source VM")
-        .text("state", "only in this state")
+        .typed::<VolumeState>("state", "only in this state")
         .text("name", "only of this name")
-        .paged()
+        .paged::<VolumeId>()
         .lists::<Volume>("one page"),
         post("/api/v1/volumes", "create_volume", "Create a volume")
             .takes::<NewVolume>()
@@ -203,10 +203,10 @@ fn operations() -> Vec<Described> {
             "list_operations",
             "Operations, oldest first",
         )
-        .text("status", "only with this status")
-        .text("type", "only of this kind")
-        .text("volume_id", "only of this volume")
-        .paged()
+        .typed::<OperationStatus>("status", "only with this status")
+        .typed::<OperationKind>("type", "only of this kind")
+        .typed::<VolumeId>("volume_id", "only of this volume")
+        .paged::<OperationId>()
         .lists::<Operation>("one page"),
         get(
             "/api/v1/operations/{operation_id}",
@@ -251,7 +251,7 @@ fn leases() -> Vec<Described> {
             "list_leases",
             "Leases that have not ended, oldest first",
         )
-        .paged()
+        .paged::<LeaseId>()
         .lists::<Lease>("one page"),
         post(
             "/api/v1/leases",
@@ -343,8 +343,8 @@ fn the_daemon() -> Vec<Described> {
             "list_audit",
             "Who did what and why, newest first",
         )
-        .text("volume_id", "only of this volume")
-        .paged()
+        .typed::<VolumeId>("volume_id", "only of this volume")
+        .paged_by_number()
         .lists::<AuditLine>("one page"),
         get(
             "/api/v1/events",
@@ -354,6 +354,7 @@ fn the_daemon() -> Vec<Described> {
         .header("Last-Event-ID", "go on after this event")
         .number(
             "after",
+            i64::MIN.into()..=i64::MAX.into(),
             "the same, where the header cannot be set; only new events where both are absent",
         )
         .answers_as::<Event>("200", "each `data` is an event", "text/event-stream")

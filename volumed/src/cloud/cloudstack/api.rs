@@ -223,7 +223,7 @@ impl Api {
 }
 
 /// The count over all pages and the entries of this one. A list without entries is empty: it has not even a count.
-fn page_of(content: &mut Map<String, Value>, key: &str) -> Result<(usize, Vec<Value>), Failure> {
+pub(super) fn page_of(content: &mut Map<String, Value>, key: &str) -> Result<(usize, Vec<Value>), Failure> {
     let count = content.get("count").and_then(envelope::integer);
     match (content.remove(key), count) {
         (Some(Value::Array(entries)), count) => {

@@ -28,6 +28,8 @@ mod credentials;
 mod diagnosis;
 mod envelope;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod http;
 mod jobs;
 mod locks;

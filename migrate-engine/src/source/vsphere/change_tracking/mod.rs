@@ -17,3 +17,9 @@ pub use coverage::{Area, CoverageError, Page, coverage};
 pub use enable::Enabled;
 pub use query::{Changes, Since};
 pub use reason::FullCopyReason;
+
+/// What is made of an answer.
+#[cfg(feature = "fuzzing")]
+pub(super) fn page(response: &super::soap::Element) -> Option<Page> {
+    query::page(response)
+}

@@ -7,6 +7,8 @@ mod content_range;
 mod descriptor;
 mod error;
 mod file;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzz;
 mod path;
 mod retry;
 #[cfg(test)]

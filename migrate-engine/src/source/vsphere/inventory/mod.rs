@@ -65,6 +65,20 @@ impl Inventory {
     }
 }
 
+/// What discovery makes of these objects.
+#[cfg(feature = "fuzzing")]
+pub(super) fn put_together(objects: Vec<super::properties::Object>) -> Vec<Machine> {
+    let mut places = Places::default();
+    let mut machines = Vec::new();
+    for object in objects {
+        machines.extend(places.take(object));
+    }
+    machines
+        .iter()
+        .map(|object| assembly::machine(object, &places))
+        .collect()
+}
+
 impl Machine {
     /// The object of this machine.
     #[must_use]

@@ -1,0 +1,4 @@
+//! Manifests of packages.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| migrate_engine::fuzz::run("manifest", bytes));

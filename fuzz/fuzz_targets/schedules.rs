@@ -1,0 +1,4 @@
+//! The file of schedules.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| migrate_engine::fuzz::run("schedules", bytes));

@@ -1,0 +1,4 @@
+//! The file of sources.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| migrate_engine::fuzz::run("sources", bytes));
