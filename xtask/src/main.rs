@@ -1,10 +1,11 @@
-//! The project's own commands: `cargo xtask test`, `demo`, `bench`, `soak`, `fuzz` and `install-deps`.
+//! The project's own commands: `cargo xtask test`, `demo`, `bench`, `soak`, `docs`, `fuzz` and `install-deps`.
 
 mod bench;
 mod command;
 mod console;
 mod demo;
 mod deps;
+mod docs;
 mod fuzz;
 mod root;
 mod run;
@@ -40,6 +41,8 @@ enum Task {
     /// Run for long while everything goes wrong that can; nothing may be lost, wrong or left behind.
     #[command(args_conflicts_with_subcommands = true)]
     Soak(SoakTasks),
+    /// Build the site of the documents, in target/site.
+    Docs,
     /// Fuzz what parses foreign bytes, for a bounded time.
     Fuzz(fuzz::FuzzArgs),
     /// Install the system packages that building, testing and the demo need.
@@ -142,6 +145,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
             SoakTask::Swap(args) => soak::swap(&args),
             SoakTask::Power(args) => soak::power(&args),
         },
+        Task::Docs => docs::build(),
         Task::Fuzz(args) => fuzz::fuzz(&args),
         Task::InstallDeps(args) => {
             deps::ensure(args.consent())?;

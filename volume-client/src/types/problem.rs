@@ -9,8 +9,10 @@ macro_rules! codes {
         /// What went wrong; the set is closed, and a code never changes its meaning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        // Not `rename` with the macro's text, which the description of the API would not see.
+        #[serde(rename_all = "snake_case")]
         pub enum ErrorCode {
-            $($(#[doc = $doc])+ #[serde(rename = $text)] $name,)+
+            $($(#[doc = $doc])+ $name,)+
         }
 
         impl ErrorCode {

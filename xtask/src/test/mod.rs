@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::command::{check, command, find, output, status, tee};
 use crate::deps::{self, Consent};
 use crate::run::{self, Run};
-use crate::{console, root, workspace};
+use crate::{console, docs, root, workspace};
 use tally::Tally;
 
 /// Settings of nextest for the whole project; how long one test may take is one of them.
@@ -25,6 +25,10 @@ pub(crate) fn run(consent: Consent, selection: &[String]) -> Result<ExitCode> {
     let mut failures: Vec<&str> = Vec::new();
     if selection.is_empty() {
         checks(&mut failures)?;
+    }
+
+    if selection.is_empty() {
+        site(&mut failures);
     }
 
     console::step("build");
@@ -57,6 +61,18 @@ pub(crate) fn run(consent: Consent, selection: &[String]) -> Result<ExitCode> {
     }
     drop(run);
     Ok(close(&tally, &mut failures))
+}
+
+/// The site of the documents. Its builder comes from the registry: where it cannot be had, only CI minds.
+fn site(failures: &mut Vec<&str>) {
+    match docs::build() {
+        Ok(_) => {}
+        Err(error) if workspace::in_ci() => {
+            console::error(&format!("{error:#}"));
+            failures.push("the site");
+        }
+        Err(error) => console::warn(&format!("no site: {error:#}")),
+    }
 }
 
 /// Without it the tests in the virtual appliance are skipped, which CI does not allow.
