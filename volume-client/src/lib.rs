@@ -11,8 +11,3 @@ pub mod types;
 
 #[cfg(feature = "client")]
 pub use client::{ClientError, IdempotencyKey, OpenDevice, OpenedDevice, VolumedClient};
-
-// Its examples are compiled with the tests.
-#[cfg(all(doctest, feature = "client"))]
-#[doc = include_str!("../../docs/rust-client.md")]
-pub struct GuideOfTheClient;
