@@ -46,7 +46,7 @@ pub use footprint::Footprint;
 pub use holder::Holder;
 pub use hypervisor::{Disk, Hypervisor, HypervisorError};
 pub use loop_hypervisor::{LoopHypervisor, Unplug};
-pub use loops::{StackedLoop, backing_file, loops_within, set_capacity};
+pub use loops::{StackedLoop, backing_file, detach_within, loops_within, set_capacity};
 pub use marker::{count_markers, read_marker, write_marker, write_marker_at};
 pub use mount::Mount;
 pub use privilege::is_root;

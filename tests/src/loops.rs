@@ -34,7 +34,7 @@ pub fn loops_within(dir: &Path) -> Vec<String> {
 }
 
 /// Takes away every loop device over a file below `dir`, and those that are stacked upon them first.
-pub(crate) fn detach_within(dir: &Path) {
+pub fn detach_within(dir: &Path) {
     for node in loops_within(dir) {
         for (stacked, file) in all() {
             if file == Path::new(&node) {

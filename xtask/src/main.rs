@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `demo`, `bench`, `soak`, `fuzz`, `audit` and `install-deps`.
+//! The project's own commands: `cargo xtask test`, `demo`, `bench`, `soak`, `docs`, `fuzz`, `audit` and `install-deps`.
 
 mod audit;
 mod bench;
@@ -6,6 +6,7 @@ mod command;
 mod console;
 mod demo;
 mod deps;
+mod docs;
 mod fuzz;
 mod root;
 mod run;
@@ -41,6 +42,8 @@ enum Task {
     /// Run for long while everything goes wrong that can; nothing may be lost, wrong or left behind.
     #[command(args_conflicts_with_subcommands = true)]
     Soak(SoakTasks),
+    /// Build the site of the documents, in target/site.
+    Docs,
     /// Fuzz what parses foreign bytes, for a bounded time.
     Fuzz(fuzz::FuzzArgs),
     /// Look for known weaknesses in what we depend on; needs RustSec's database.
@@ -151,6 +154,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
             SoakTask::Swap(args) => soak::swap(&args),
             SoakTask::Power(args) => soak::power(&args),
         },
+        Task::Docs => docs::build(),
         Task::Fuzz(args) => fuzz::fuzz(&args),
         Task::Audit => audit::audit(),
         Task::InstallDeps(args) => {

@@ -120,6 +120,8 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     ),
     program("addpart", "partitions in tests", &["util-linux"]),
     program("unshare", "namespaces in tests", &["util-linux"]),
+    program("jq", "the examples of the API guide", &["jq"]),
+    program("ip", "the loopback of a namespace in tests", &["iproute2"]),
     program("go", "the tests' vSphere simulator", &["golang-go"]),
     Requirement {
         probe: Probe::File("/usr/share/gocode/src/github.com/vmware/govmomi/simulator/simulator.go"),

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::command::{check, command, find, output, status, tee};
 use crate::deps::{self, Consent};
 use crate::run::{self, Run};
-use crate::{audit, console, root, workspace};
+use crate::{audit, console, docs, root, workspace};
 use tally::Tally;
 
 /// Settings of nextest for the whole project; how long one test may take is one of them.
@@ -26,6 +26,10 @@ pub(crate) fn run(consent: Consent, selection: &[String]) -> Result<ExitCode> {
     let mut failures: Vec<&str> = Vec::new();
     if selection.is_empty() {
         checks(&mut failures)?;
+    }
+
+    if selection.is_empty() {
+        site(&mut failures);
     }
 
     console::step("build");
@@ -58,6 +62,18 @@ pub(crate) fn run(consent: Consent, selection: &[String]) -> Result<ExitCode> {
     }
     drop(run);
     Ok(close(&tally, &mut failures))
+}
+
+/// The site of the documents. Its builder comes from the registry: where it cannot be had, only CI minds.
+fn site(failures: &mut Vec<&str>) {
+    match docs::build() {
+        Ok(_) => {}
+        Err(error) if workspace::in_ci() => {
+            console::error(&format!("{error:#}"));
+            failures.push("the site");
+        }
+        Err(error) => console::warn(&format!("no site: {error:#}")),
+    }
 }
 
 /// Without it some tests are skipped, which CI does not allow.
