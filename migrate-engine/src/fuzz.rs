@@ -16,7 +16,7 @@ use crate::source::vsphere::fuzz as vsphere;
 use crate::worker::wire;
 
 /// What is fuzzed, by the name of its target and of the folder of its seeds.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[Target] = &[
     ("archive", source::archive),
     ("archive_members", source::archive_with_checksums),
     ("calendar", calendar),

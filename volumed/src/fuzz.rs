@@ -6,7 +6,7 @@ use crate::config::{Config, Layers};
 use crate::device::fuzz as device;
 
 /// What is fuzzed, by the name of its target and of the folder of its seeds.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[Target] = &[
     ("cloudstack", cloud::answer),
     ("mounts", device::mounts),
     ("serial", device::serial),

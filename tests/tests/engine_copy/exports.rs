@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use whole_system_tests::wait_until;
+use whole_system_tests::{run, wait_until};
 
 use super::images::SIZE;
 use super::support::{Bench, Ended, PATIENCE};
@@ -51,6 +51,81 @@ async fn both_servers_carry_a_copy_and_are_gone_afterwards() {
             .count(),
         0
     );
+}
+
+/// A folder of certificates, by openssl as `docs/nbd-exports.md` has it: server and engine in one.
+fn certificates(bench: &Bench) -> String {
+    let folder = bench.path("pki");
+    fs::create_dir(&folder).unwrap();
+    let commands = "umask 077; ec='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30'
+        openssl req -x509 $ec -keyout ca-key.pem -out ca-cert.pem -subj /CN=authority
+        for name in server client; do
+          openssl req $ec -keyout $name-key.pem -out $name.csr -subj /O=acme/CN=$name
+          echo 'subjectAltName = DNS:localhost' > ext
+          openssl x509 -req -in $name.csr -CA ca-cert.pem -CAkey ca-key.pem -CAcreateserial -days 30 \
+            -extfile ext -out $name-cert.pem
+        done";
+    let script = format!("set -e; cd {}; {commands}", folder.display());
+    run("sh", ["-c", &script]);
+    folder.to_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_engine_writes_through_exports_that_want_its_certificate() {
+    let Some(bench) = Bench::started().await else {
+        return;
+    };
+    let raw = bench.disk("disk.raw");
+    let image = raw.to_str().unwrap();
+    let folder = certificates(&bench);
+    for (exporter, allow) in [
+        ("qemu-storage-daemon", None),
+        ("qemu-storage-daemon", Some("O=acme,CN=backup")),
+        ("nbd-server", None),
+    ] {
+        let mut arguments = via(&bench, exporter);
+        arguments.extend(["--nbd-tls-certificates".to_owned(), folder.clone()]);
+        arguments.extend(
+            allow
+                .iter()
+                .flat_map(|party| ["--nbd-allow".to_owned(), (*party).to_owned()]),
+        );
+        let ended = bench.copied(&with(&[image, "--overwrite"], &arguments)).await;
+        assert!(
+            ended.stderr.contains("published as nbds+unix:///migration-vol-"),
+            "{ended:#?}"
+        );
+        assert!(!ended.stderr.contains("tls-certificates"), "{ended:#?}");
+        assert_no_live_export(&bench);
+    }
+    bench.assert_holds(&bench.volume().await, &raw).await;
+    // What cannot be kept is refused with what to do, and nothing is left.
+    for (exporter, arguments, words) in [
+        (
+            "nbd-server",
+            ["--nbd-listen", "0.0.0.0:10809"],
+            "--nbd-tls-certificates",
+        ),
+        ("nbd-server", ["--nbd-allow", "CN=backup"], "address"),
+        ("qemu-storage-daemon", ["--nbd-allow", "10.0.0.0/8"], "TLS"),
+        (
+            "qemu-storage-daemon",
+            ["--nbd-tls-certificates", "/nowhere"],
+            "is missing",
+        ),
+    ] {
+        let mut all = via(&bench, exporter);
+        if arguments[0] == "--nbd-listen" {
+            let at = all
+                .iter()
+                .position(|argument| argument == "--nbd-listen")
+                .unwrap();
+            all.drain(at..at + 2);
+        }
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        bench.refused(&with(&[image, "--overwrite"], &all), words).await;
+    }
+    assert_no_live_export(&bench);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,9 +26,6 @@ pub(crate) fn run(consent: Consent, selection: &[String]) -> Result<ExitCode> {
     let mut failures: Vec<&str> = Vec::new();
     if selection.is_empty() {
         checks(&mut failures)?;
-    }
-
-    if selection.is_empty() {
         site(&mut failures);
     }
 
