@@ -32,6 +32,7 @@ mod proof;
 mod scsi;
 mod snapshot;
 mod sse;
+mod token;
 mod transport;
 mod volume;
 mod wait;

@@ -33,6 +33,7 @@ mod schema;
 pub mod snapshots;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 pub mod volumes;
 mod writer;
 
@@ -59,6 +60,7 @@ pub use operations::{Asker, OperationFilter, OperationRecord};
 pub use restore::{RestoreError, RestoreOptions, Restored, restore};
 pub use schema::{HEAD, judge_head};
 pub use snapshots::SnapshotRecord;
+pub use tokens::TokenRecord;
 pub use volumes::{VolumeFilter, VolumeRecord};
 pub use writer::Tx;
 
