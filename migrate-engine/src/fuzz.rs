@@ -15,6 +15,9 @@ use crate::source::fuzz as source;
 use crate::source::vsphere::fuzz as vsphere;
 use crate::worker::wire;
 
+/// Its name, and what it does with the fuzzer's bytes.
+type Target = (&'static str, fn(&[u8]));
+
 /// What is fuzzed, by the name of its target and of the folder of its seeds.
 pub const TARGETS: &[Target] = &[
     ("archive", source::archive),

@@ -1,16 +1,23 @@
 //! The certificate that a service shows: read from files, made where there are none, and read anew without a restart.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+
+/// How often it is looked whether the files have changed.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// The files of a certificate and its key, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +28,21 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
+/// Whether those who connect show certificates as well, and who vouches for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Clients {
+    /// They are not asked.
+    Unasked,
+    /// They may: one that is shown must be vouched for by an authority of this PEM file.
+    Optional(PathBuf),
+    /// They must.
+    Required(PathBuf),
+}
+
 /// A certificate that is shown.
 pub struct Certificate {
     files: CertificateFiles,
+    clients: Clients,
     shown: RwLock<Shown>,
 }
 
@@ -59,6 +78,15 @@ pub enum CertificateError {
         #[source]
         source: pem::Error,
     },
+    /// The authorities of clients are not there, or are none.
+    #[error("cannot take the authorities of clients in {path}", path = path.display())]
+    Clients {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// They do not belong together.
     #[error("the key in {key} is not that of {certificate}", key = files.key.display(), certificate = files.certificate.display())]
     Mismatch {
@@ -87,10 +115,11 @@ impl Certificate {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn read(files: CertificateFiles) -> Result<Self, CertificateError> {
+    pub fn read(files: CertificateFiles, clients: Clients) -> Result<Self, CertificateError> {
         Ok(Self {
-            shown: RwLock::new(read(&files)?),
+            shown: RwLock::new(read(&files, &clients)?),
             files,
+            clients,
         })
     }
 
@@ -99,9 +128,50 @@ impl Certificate {
     /// # Errors
     /// What is wrong with them: what was shown before goes on being shown.
     pub fn read_anew(&self) -> Result<(), CertificateError> {
-        let shown = read(&self.files)?;
+        let shown = read(&self.files, &self.clients)?;
         *self.shown.write() = shown;
         Ok(())
+    }
+
+    /// Reads the files anew whenever they have changed, for as long as it is awaited. What is wrong with them is logged, and looked
+    /// at again when they change.
+    pub async fn follow(&self) -> Infallible {
+        let mut known = self.marks();
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            ticks.tick().await;
+            let marks = self.marks();
+            if marks == known {
+                continue;
+            }
+            known = marks;
+            match self.read_anew() {
+                Ok(()) => {
+                    tracing::info!(certificate = %self.files.certificate.display(), "the certificate was read anew")
+                }
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(error, "the certificate stays as it was");
+                }
+            }
+        }
+    }
+
+    /// By what a change of the files is told.
+    fn marks(&self) -> Vec<Option<(u64, u64, i64, i64)>> {
+        use std::os::unix::fs::MetadataExt as _;
+        let authorities = match &self.clients {
+            Clients::Unasked => None,
+            Clients::Optional(path) | Clients::Required(path) => Some(path),
+        };
+        let files = [&self.files.certificate, &self.files.key]
+            .into_iter()
+            .chain(authorities);
+        let mark = |path: &PathBuf| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
+        };
+        files.map(mark).collect()
     }
 
     /// The certificate itself, for its fingerprint.
@@ -122,7 +192,7 @@ impl fmt::Debug for Certificate {
     }
 }
 
-fn read(files: &CertificateFiles) -> Result<Shown, CertificateError> {
+fn read(files: &CertificateFiles, clients: &Clients) -> Result<Shown, CertificateError> {
     let path = || files.certificate.clone();
     let chain: Result<Vec<_>, _> =
         CertificateDer::pem_file_iter(&files.certificate).and_then(Iterator::collect);
@@ -133,10 +203,11 @@ fn read(files: &CertificateFiles) -> Result<Shown, CertificateError> {
         path: files.key.clone(),
         source,
     })?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = Arc::new(ring::default_provider());
+    let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .expect("ring has the suites of TLS 1.2 and 1.3")
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier(clients, provider)?)
         .with_single_cert(chain, private)
         .map_err(|source| CertificateError::Mismatch {
             files: files.clone(),
@@ -145,6 +216,33 @@ fn read(files: &CertificateFiles) -> Result<Shown, CertificateError> {
     Ok(Shown {
         config: Arc::new(config),
         certificate,
+    })
+}
+
+fn verifier(
+    clients: &Clients,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
+    let (path, is_optional) = match clients {
+        Clients::Unasked => return Ok(WebPkiClientVerifier::no_client_auth()),
+        Clients::Optional(path) => (path, true),
+        Clients::Required(path) => (path, false),
+    };
+    let build = || -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
+        let mut roots = RootCertStore::empty();
+        for authority in CertificateDer::pem_file_iter(path)? {
+            roots.add(authority?)?;
+        }
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let builder = match is_optional {
+            true => builder.allow_unauthenticated(),
+            false => builder,
+        };
+        Ok(builder.build()?)
+    };
+    build().map_err(|source| CertificateError::Clients {
+        path: path.clone(),
+        source,
     })
 }
 
@@ -219,7 +317,7 @@ mod tests {
         let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let files = files(dir.path());
         make_where_missing(&files).unwrap();
-        let shown = Certificate::read(files.clone()).unwrap();
+        let shown = Certificate::read(files.clone(), Clients::Unasked).unwrap();
         let before = shown.config();
         make_where_missing(&CertificateFiles {
             certificate: other.path().join("cert.pem"),
@@ -234,7 +332,7 @@ mod tests {
         assert!(error.to_string().contains("private key"), "{error}");
         assert!(Arc::ptr_eq(&before, &shown.config()));
         assert!(!make_where_missing(&files).unwrap(), "its certificate is there");
-        let error = Certificate::read(files).unwrap_err();
+        let error = Certificate::read(files, Clients::Unasked).unwrap_err();
         assert!(error.to_string().contains("key.pem"), "{error}");
     }
 }

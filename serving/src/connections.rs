@@ -16,8 +16,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::handshake::shake;
+use super::handshake::{ClientName, shake};
 use super::listener::Stream;
+use super::patient::Patient;
 use super::room::{Place, Room};
 use super::{Certificate, Door, Limits, Peer};
 
@@ -91,12 +92,15 @@ impl Service {
     /// Serves one connection to its end.
     async fn meet(self, stream: Stream, peer: Peer, tls: Option<Arc<Certificate>>, _place: Place) {
         let served = match (stream, tls) {
-            (Stream::Unix(stream), _) => self.serve(stream, peer).await,
-            (Stream::Tcp(stream), None) => self.serve(stream, peer).await,
+            (Stream::Unix(stream), _) => self.serve(stream, peer, None).await,
+            (Stream::Tcp(stream), None) => self.serve(stream, peer, None).await,
             (Stream::Tcp(stream), Some(certificate)) => {
                 let limit = self.limits.handshake_timeout;
                 match shake(stream, &certificate, self.room.handshakes(), limit).await {
-                    Ok(stream) => self.serve(stream, peer).await,
+                    Ok(stream) => {
+                        let name = ClientName::of(&stream);
+                        self.serve(stream, peer, name).await
+                    }
                     Err(error) => Err(error.into()),
                 }
             }
@@ -106,14 +110,22 @@ impl Service {
         }
     }
 
-    async fn serve<S>(self, stream: S, peer: Peer) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+    async fn serve<S>(
+        self,
+        stream: S,
+        peer: Peer,
+        name: Option<ClientName>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let router = self.router;
+        let (router, limit) = (self.router, self.limits.body_timeout);
         let service = service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
+            let mut request = request.map(|body| Body::new(Patient::new(body, limit)));
             request.extensions_mut().insert(peer);
+            if let Some(name) = &name {
+                request.extensions_mut().insert(name.clone());
+            }
             router.clone().oneshot(request)
         });
         let mut connection = std::pin::pin!(

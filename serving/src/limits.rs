@@ -14,6 +14,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// The largest head of a request, in bytes.
     pub header_bytes: usize,
+    /// How long a request's body may take, from its first byte asked for to its last.
+    pub body_timeout: Duration,
     /// How long a TLS handshake may take, with the wait for its turn.
     pub handshake_timeout: Duration,
     /// TLS handshakes at once.
@@ -27,6 +29,7 @@ impl Default for Limits {
             connections_per_peer: 512,
             header_timeout: Duration::from_secs(30),
             header_bytes: 64 << 10,
+            body_timeout: Duration::from_secs(60),
             handshake_timeout: Duration::from_secs(10),
             handshakes: 64,
         }

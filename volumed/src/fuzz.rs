@@ -5,6 +5,9 @@ use crate::cloud::fuzz as cloud;
 use crate::config::{Config, Layers};
 use crate::device::fuzz as device;
 
+/// Its name, and what it does with the fuzzer's bytes.
+type Target = (&'static str, fn(&[u8]));
+
 /// What is fuzzed, by the name of its target and of the folder of its seeds.
 pub const TARGETS: &[Target] = &[
     ("cloudstack", cloud::answer),

@@ -6,6 +6,8 @@
     reason = "a test ends at what it does not expect"
 )]
 
+#[path = "api_http/access.rs"]
+mod access;
 mod support;
 
 use std::sync::Arc;
@@ -21,7 +23,8 @@ use support::{Place, Running, VM};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use volume_client::types::{CheckArea, CheckStatus, DoctorReport};
-use volumed::api::{self, Api, DoctorSource, openapi};
+use volumed::api::{self, Access, Api, DoctorSource, openapi};
+use volumed::auth::Policy;
 use volumed::cloud::{Call, NewVolume};
 use volumed::doctor::Doctor;
 use volumed::metrics::Metrics;
@@ -63,6 +66,7 @@ fn reconciler(place: &Place, running: &Running) -> Arc<Reconciler> {
 
 /// A daemon's API without a socket.
 struct Daemon {
+    api: Api,
     router: Router,
     running: Running,
     stopping: CancellationToken,
@@ -84,7 +88,8 @@ impl Daemon {
             started_at: Timestamp::now(),
         };
         Some(Self {
-            router: api::router(api, Bytes::MIB),
+            api: api.clone(),
+            router: api::router(api, Bytes::MIB, Access::new(Policy::default(), 100_000)),
             running,
             stopping,
             place,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use serving::{
-    Certificate, CertificateFiles, Door, Inherited, ListenError, Listener, SocketFile, certificate,
+    Certificate, CertificateFiles, Clients, Door, Inherited, ListenError, Listener, SocketFile, certificate,
     is_loopback,
 };
 
@@ -126,7 +126,7 @@ pub(super) fn certificate(files: CertificateFiles) -> anyhow::Result<Certificate
     if certificate::make_where_missing(&files)? {
         human::say(&format!("a certificate was made: {}", path.display()));
     }
-    let certificate = Certificate::read(files)?;
+    let certificate = Certificate::read(files, Clients::Unasked)?;
     let print = Fingerprint::of(&certificate.shown());
     human::say(&format!(
         "the fingerprint that callers from elsewhere are to believe: {print}"

@@ -12,12 +12,14 @@ use super::confirm::Consent;
 use super::measure::{parse_duration, parse_size};
 use super::orphans::OrphansVerb;
 use super::output::Format;
+use super::tokens::TokensVerb;
 use crate::client::IdempotencyKey;
 use crate::types::{LeaseId, OperationId, OperationKind, OperationStatus, VolumeState};
 
 const AFTER_HELP: &str = "\
 Environment:
   VOLUMED_URL     address of the daemon, http://127.0.0.1:PORT; goes before VOLUMED_SOCKET
+  VOLUMED_TOKEN_FILE  file with the token for VOLUMED_URL
   VOLUMED_SOCKET  Unix socket of the daemon; /run/volumed/volumed.sock where neither is set
 
 Exit codes:
@@ -46,6 +48,9 @@ pub(super) struct Global {
     /// The daemon's loopback address, http://127.0.0.1:PORT
     #[arg(long, global = true, value_name = "URL")]
     pub(super) url: Option<String>,
+    /// The file with the token for --url
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) token_file: Option<PathBuf>,
     /// Print the API's own JSON
     #[arg(long, global = true)]
     json: bool,
@@ -127,6 +132,12 @@ pub(super) enum Command {
     Leases {
         #[command(subcommand)]
         verb: Option<LeasesVerb>,
+    },
+    /// Who may ask over TCP, and for what: list (the default), create, rotate, revoke
+    #[command(visible_alias = "token")]
+    Tokens {
+        #[command(subcommand)]
+        verb: Option<TokensVerb>,
     },
     /// Where the cloud, the kernel and the records do not agree
     Findings {
@@ -373,6 +384,6 @@ impl Yes {
 }
 
 /// A word of the API, as the API writes it.
-fn word<T: DeserializeOwned>(text: &str) -> Result<T, WordError> {
+pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, WordError> {
     T::deserialize(text.into_deserializer())
 }

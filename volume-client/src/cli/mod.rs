@@ -17,6 +17,7 @@ mod output;
 mod select;
 mod snapshots;
 mod table;
+mod tokens;
 mod volumes;
 
 use std::process::ExitCode;
@@ -72,6 +73,10 @@ fn connect(global: &Global) -> Result<VolumedClient, Failure> {
         (None, Some(url)) => builder.http(url),
         (None, None) => builder.from_env(),
     };
+    let builder = match &global.token_file {
+        Some(path) => builder.token_file(path),
+        None => builder,
+    };
     let client = builder
         .request_timeout(global.timeout.min(Duration::from_secs(30)))
         .build();
@@ -107,6 +112,7 @@ impl Session {
                 LeasesVerb::List => self.leases().await,
                 LeasesVerb::Release { lease, yes } => self.release(lease, yes.consent()).await,
             },
+            Command::Tokens { verb } => self.tokens(verb).await,
             Command::Events { after } => self.events(after).await,
             Command::Status => self.status().await,
             Command::Backup { file, force } => self.back_up(&file, force).await,

@@ -2,12 +2,12 @@
 
 use std::env;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
-use reqwest::header::HeaderMap;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use super::{ClientError, VolumedClient};
 
@@ -48,6 +48,7 @@ pub struct ClientBuilder {
     request_timeout: Duration,
     attempts: u32,
     headers: fn(&mut HeaderMap),
+    token_file: Option<PathBuf>,
 }
 
 impl Default for ClientBuilder {
@@ -58,6 +59,7 @@ impl Default for ClientBuilder {
             request_timeout: Duration::from_secs(30),
             attempts: 4,
             headers: |_| {},
+            token_file: None,
         }
     }
 }
@@ -81,10 +83,17 @@ impl ClientBuilder {
         self
     }
 
+    /// The file with the token that is sent along; it is read when the client is built, and its text is shown nowhere.
+    pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.token_file = Some(path.into());
+        self
+    }
+
     /// Takes the address from `VOLUMED_URL` (loopback only), else `VOLUMED_SOCKET`; keeps the present one if
-    /// neither is set.
-    pub fn from_env(self) -> Self {
+    /// neither is set. The file of the token is that of `VOLUMED_TOKEN_FILE`, where that is set.
+    pub fn from_env(mut self) -> Self {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+        self.token_file = set("VOLUMED_TOKEN_FILE").map(PathBuf::from).or(self.token_file);
         if let Some(url) = set("VOLUMED_URL") {
             return self.http(url.to_string_lossy());
         }
@@ -134,6 +143,10 @@ impl ClientBuilder {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(self.connect_timeout)
             .user_agent(concat!("volume-client/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = &self.token_file {
+            let header = bearer(path).map_err(|reason| bad(&path.display().to_string(), reason))?;
+            http = http.default_headers(HeaderMap::from_iter([(AUTHORIZATION, header)]));
+        }
         let (target, base) = match &self.address {
             Address::Unix(path) => {
                 let target = format!("unix:{}", path.display());
@@ -172,6 +185,18 @@ impl ClientBuilder {
             request_id: None,
         })
     }
+}
+
+/// The header with the token of a file.
+fn bearer(path: &Path) -> Result<HeaderValue, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read the token: {error}"))?;
+    let token = text.trim();
+    let header = HeaderValue::from_str(&format!("Bearer {token}")).ok();
+    let mut header = header
+        .filter(|_| !token.is_empty())
+        .ok_or("there is no token in it: write the one that `volumectl tokens create` printed")?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 fn parse(text: &str) -> Result<Url, String> {
@@ -218,6 +243,21 @@ mod tests {
             .http_remote("http://10.0.0.1:8090")
             .build()
             .unwrap();
+    }
+
+    #[test]
+    fn a_token_is_read_from_its_file_and_shown_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let build = || VolumedClient::builder().token_file(&path).build();
+        assert!(
+            build().unwrap_err().to_string().contains("token"),
+            "it is not there"
+        );
+        std::fs::write(&path, "\n").unwrap();
+        assert!(build().is_err(), "it is empty");
+        std::fs::write(&path, "volumed_0_hunter2\n").unwrap();
+        assert!(!format!("{:?}", build().unwrap()).contains("hunter2"));
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod request_id;
 mod scsi;
 mod snapshot;
 mod sse;
+mod token;
 mod transport;
 mod volume;
 mod wait;

@@ -14,6 +14,7 @@ mod page;
 mod problem;
 mod snapshot;
 mod status;
+mod token;
 mod volume;
 
 pub use audit::AuditLine;
@@ -33,6 +34,9 @@ pub use page::{Cursor, Page};
 pub use problem::{ErrorCode, Problem};
 pub use snapshot::{NewSnapshot, Snapshot, SnapshotState};
 pub use status::{Check, Counts, Readiness, Status};
+pub use token::{
+    IntrospectToken, Introspection, NewToken, RotateToken, Secret, Token, TokenGrant, TokenScope,
+};
 pub use volume::{
     AdoptVolume, AttachVolume, Attachment, AttachmentState, NewVolume, ResizeVolume, SourceDisk, Volume,
     VolumeState,

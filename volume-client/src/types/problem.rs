@@ -43,6 +43,16 @@ codes! {
     BodyTooLarge = "body_too_large", 413;
     /// The body is not declared as `application/json`.
     UnsupportedMediaType = "unsupported_media_type", 415;
+    /// The request brings no token, or one that does not work.
+    Unauthorized = "unauthorized", 401;
+    /// The token does not let do this.
+    Forbidden = "forbidden", 403;
+    /// The caller asks too often; `Retry-After` tells when to ask again.
+    RateLimited = "rate_limited", 429;
+    /// There is no such token.
+    TokenNotFound = "token_not_found", 404;
+    /// There is a token of this name.
+    TokenExists = "token_exists", 409;
     /// There is no such path.
     RouteNotFound = "route_not_found", 404;
     /// The path does not take this method.

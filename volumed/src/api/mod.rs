@@ -4,6 +4,7 @@
 //! Where the views do not agree is the reconciler's to say, and what is ordered about it goes to it. `convert` holds the way from records to wire types, `problem` the only mapping of errors to HTTP.
 
 mod accepted;
+mod access;
 mod audit;
 mod backup;
 mod convert;
@@ -25,6 +26,7 @@ mod snapshots;
 mod status;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod validate;
 mod volumes;
 
@@ -40,6 +42,8 @@ use tokio_util::sync::CancellationToken;
 use volume_client::types::DoctorCheck;
 
 pub(crate) use health::keep_readiness;
+pub use access::Access;
+use access::Gate;
 
 use crate::metrics::Metrics;
 use crate::model::Bytes;
@@ -71,7 +75,7 @@ pub struct Api {
 
 /// The API, ready to be served. Requests carry their [`crate::auth::Peer`] as an extension; one that does not is an
 /// `unknown` actor's.
-pub fn router(api: Api, body_limit: Bytes) -> Router {
+pub fn router(api: Api, body_limit: Bytes, access: Access) -> Router {
     let resources = Router::new()
         .merge(volumes::routes())
         .merge(snapshots::routes())
@@ -84,11 +88,14 @@ pub fn router(api: Api, body_limit: Bytes) -> Router {
         .merge(doctor::routes())
         .merge(leases::routes())
         .merge(events::routes())
-        .merge(status::routes());
+        .merge(status::routes())
+        .merge(tokens::routes());
+    let gate = Gate::new(access, api.store.clone());
     let routes = Router::new()
         .nest("/api/v1", resources)
         .merge(health::routes())
-        .route("/openapi.json", get(openapi::serve));
+        .route("/openapi.json", get(openapi::serve))
+        .layer(from_fn_with_state(gate, access::require));
     let metrics = api.metrics.clone();
     finish(routes, metrics, body_limit).with_state(api)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::AssertUnwindSafe;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -14,7 +14,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::problem::{self, ApiError};
-use crate::auth::Peer;
+use crate::auth::{Caller, Peer};
 use crate::metrics::Metrics;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -48,9 +48,10 @@ pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let method = label(request.method());
-    let actor = actor(request.extensions().get::<Peer>());
+    let peer = request.extensions().get::<Peer>().map(tracing::field::display);
     let path = request.uri().path().to_owned();
-    let span = tracing::info_span!("request", request_id = %id, %actor, method, path);
+    let span =
+        tracing::info_span!("request", request_id = %id, peer, actor = tracing::field::Empty, method, path);
     trace::Context::of_headers(request.headers()).adopt(&span);
     request.extensions_mut().insert(id.clone());
 
@@ -78,8 +79,12 @@ pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request
 }
 
 /// Who asks, as records name it.
-pub(super) fn actor(peer: Option<&Peer>) -> String {
-    peer.map_or_else(|| "unknown".to_owned(), Peer::to_string)
+pub(super) fn actor(extensions: &Extensions) -> String {
+    let caller = extensions.get::<Caller>().map(|caller| caller.actor.clone());
+    caller.unwrap_or_else(|| {
+        let peer = extensions.get::<Peer>();
+        peer.map_or_else(|| "unknown".to_owned(), Peer::to_string)
+    })
 }
 
 fn label(method: &Method) -> &'static str {

@@ -1,5 +1,6 @@
 //! What fields must be: each rule once, said in the words that the caller reads.
 
+use jiff::Timestamp;
 use volume_client::types::{ErrorCode, SourceDisk};
 
 use crate::model::Failure;
@@ -23,6 +24,31 @@ pub(super) fn name(name: &str) -> Result<(), Failure> {
     check(
         (1..=128).contains(&name.len()) && name.chars().all(is_plain),
         "`name` must be 1 to 128 characters of letters, digits, space and `._-`",
+    )
+}
+
+/// A name of a token.
+pub(super) fn token_name(name: &str) -> Result<(), Failure> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    check(
+        (1..=64).contains(&name.len()) && name.chars().all(is_plain) && name != "introspect",
+        "`name` must be 1 to 64 characters of letters, digits and `._-`, and not `introspect`",
+    )
+}
+
+/// The end of a token.
+pub(super) fn expiry(expires_at: Option<Timestamp>, now: Timestamp) -> Result<(), Failure> {
+    check(
+        expires_at.is_none_or(|at| now < at),
+        "`expires_at` must be to come",
+    )
+}
+
+/// How long a former secret works on.
+pub(super) fn overlap(seconds: u32, longest: u32) -> Result<(), Failure> {
+    check(
+        seconds <= longest,
+        "`overlap_seconds` must be from 0 to 604800, a week",
     )
 }
 

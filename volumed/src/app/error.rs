@@ -13,6 +13,9 @@ pub enum AppError {
     /// A socket could not be served.
     #[error(transparent)]
     Listen(#[from] serving::ListenError),
+    /// The certificate of TCP cannot be shown.
+    #[error(transparent)]
+    Certificate(#[from] serving::CertificateError),
     /// The process could not be set up.
     #[error("cannot set up the process")]
     Process(#[from] io::Error),

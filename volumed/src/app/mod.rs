@@ -13,16 +13,19 @@ mod listen;
 mod parts;
 mod signals;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serving::{Limits, Server, manager};
+use serving::{Certificate, Server, manager};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Api};
-use crate::config::{Config, Http};
+use crate::api::{self, Access, Api};
+use crate::auth::Policy;
+use crate::config::Config;
 use crate::store::Store;
 pub use alone::examine;
 pub use error::AppError;
@@ -37,8 +40,13 @@ use signals::Signals;
 /// Why it could not start, or which task ended by itself.
 pub async fn run(config: Config) -> Result<(), AppError> {
     let mut signals = Signals::listen()?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let store = Store::open(&config.database)?;
-    let Doors { open, files } = Doors::open(&config)?;
+    let Doors {
+        open,
+        files,
+        certificate,
+    } = Doors::open(&config)?;
     manager::status("starting");
     let parts = Parts::start(&config, &store).await?;
     let stopping = CancellationToken::new();
@@ -52,8 +60,13 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         started_at: Timestamp::now(),
     };
     let looking = tokio::spawn(api::keep_readiness(api.clone()));
-    let router = api::router(api, config.http.body_limit);
-    let server = Server::new(limits(config.http));
+    let policy = Policy {
+        tcp_needs_token: config.http.require_token || config.http.tls.is_some(),
+        group_scope: config.http.socket_scope,
+    };
+    let access = Access::new(policy, config.http.requests_per_second);
+    let router = api::router(api, config.http.body_limit, access);
+    let server = Server::new(config.http.limits);
     let mut servers = JoinSet::new();
     for door in open {
         servers.spawn(server.clone().answer(door, router.clone(), stopping.clone()));
@@ -69,6 +82,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         task = parts.ended() => Err(AppError::Ended { task }),
         () = store.failed() => Err(AppError::Ended { task: "database writer" }),
         never = manager::watchdog() => match never {},
+        never = follow(certificate.as_deref(), &mut hangup) => match never {},
     };
     manager::stopping();
     stopping.cancel();
@@ -85,11 +99,21 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     result
 }
 
-fn limits(http: Http) -> Limits {
-    Limits {
-        connections: http.connections,
-        header_timeout: http.header_timeout,
-        ..Limits::default()
+/// Shows the certificate of the files as they are: read anew when they have changed, and at each SIGHUP.
+async fn follow(certificate: Option<&Certificate>, hangup: &mut Signal) -> Infallible {
+    let Some(certificate) = certificate else {
+        loop {
+            hangup.recv().await;
+        }
+    };
+    loop {
+        tokio::select! {
+            never = certificate.follow() => match never {},
+            _ = hangup.recv() => if let Err(error) = certificate.read_anew() {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "the certificate stays as it was");
+            },
+        }
     }
 }
 

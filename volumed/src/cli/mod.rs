@@ -73,7 +73,7 @@ struct Flags {
     /// The Unix socket to serve on; empty for none
     #[arg(long, value_name = "PATH")]
     socket: Option<String>,
-    /// The TCP address to serve on, loopback only
+    /// The TCP address to serve on; other than loopback only with TLS
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     /// Who keeps the volumes: local, cloudstack

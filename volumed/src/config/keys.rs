@@ -8,14 +8,13 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use toml::Value;
 
-use super::cloudstack;
 use super::layers::Values;
 use super::{
-    Config, Devices, Http, Local, Log, LogFormat, LogLevel, Operations, Origin, Problem, Provider, Reconcile,
+    Config, Devices, Local, Log, LogFormat, LogLevel, Operations, Origin, Problem, Provider, Reconcile,
 };
-use crate::model::Bytes;
+use super::{cloudstack, http};
 
-/// Every key, but those of `cloudstack`.
+/// Every key, but those of `cloudstack`, `http` and `tls`.
 const KEYS: &[&str] = &[
     "database",
     "socket",
@@ -32,9 +31,6 @@ const KEYS: &[&str] = &[
     "reconcile.orphan_grace_seconds",
     "reconcile.stuck_after_seconds",
     "reconcile.uses_every_seconds",
-    "http.body_limit_bytes",
-    "http.connections",
-    "http.header_timeout_seconds",
 ];
 
 const PROVIDERS: &[(&str, Provider)] = &[("local", Provider::Local), ("cloudstack", Provider::CloudStack)];
@@ -48,7 +44,7 @@ const LEVELS: &[(&str, LogLevel)] = &[
 ];
 
 fn every_key() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().chain(cloudstack::KEYS).copied()
+    KEYS.iter().chain(http::KEYS).chain(cloudstack::KEYS).copied()
 }
 
 /// Whether a table under this key holds keys.
@@ -64,7 +60,8 @@ pub(super) fn for_variable(rest: &str) -> Option<&'static str> {
 /// Reads every key; what is wrong is added to `problems`. `None` where a value that must be there is wrong.
 pub(super) fn read(values: Values, problems: &mut Vec<Problem>) -> Option<Config> {
     let mut reader = Reader { values, problems };
-    let listen = reader.listen();
+    let http = http::read(&mut reader);
+    let listen = reader.listen(http.as_ref().is_some_and(|http| http.tls.is_some()));
     let socket = reader.socket(listen.as_ref().is_some_and(Option::is_some));
     let database = reader.path("database", "/var/lib/volumed/volumed.db");
     let provider = reader.choice("provider", "local", PROVIDERS);
@@ -84,9 +81,6 @@ pub(super) fn read(values: Values, problems: &mut Vec<Problem>) -> Option<Config
         reader.seconds("reconcile.stuck_after_seconds", 600, 1..=86_400),
         reader.seconds("reconcile.uses_every_seconds", 30, 1..=3600),
     );
-    let body_limit = reader.number("http.body_limit_bytes", 1 << 20, 1024..=64 << 20);
-    let connections = reader.count("http.connections", 512, 1..=65_536);
-    let header_timeout = reader.seconds("http.header_timeout_seconds", 30, 1..=300);
     reader.refuse_the_rest();
     Some(Config {
         database: database?,
@@ -114,11 +108,7 @@ pub(super) fn read(values: Values, problems: &mut Vec<Problem>) -> Option<Config
             stuck_after: reconcile.1?,
             uses_every: reconcile.2?,
         },
-        http: Http {
-            body_limit: Bytes(body_limit?),
-            connections: connections?,
-            header_timeout: header_timeout?,
-        },
+        http: http?,
         shutdown_grace: grace?,
     })
 }
@@ -224,7 +214,7 @@ impl Reader<'_> {
         number
     }
 
-    fn count(&mut self, key: &str, default: u64, range: RangeInclusive<u64>) -> Option<usize> {
+    pub(super) fn count(&mut self, key: &str, default: u64, range: RangeInclusive<u64>) -> Option<usize> {
         self.number(key, default, range)
             .map(|n| usize::try_from(n).expect("the ranges of counts fit 32 bits"))
     }
@@ -251,16 +241,17 @@ impl Reader<'_> {
         chosen.map(|(_, value)| *value)
     }
 
-    fn listen(&mut self) -> Option<Option<SocketAddr>> {
+    /// Where TLS is spoken, any address may be listened on.
+    fn listen(&mut self, is_tls: bool) -> Option<Option<SocketAddr>> {
         let Some(found) = self.values.remove("listen") else {
             return Some(None);
         };
         let address = found.0.as_str().and_then(|text| text.parse::<SocketAddr>().ok());
         match address {
-            Some(address) if address.ip().is_loopback() => Some(Some(address)),
+            Some(address) if is_tls || address.ip().is_loopback() => Some(Some(address)),
             Some(_) => {
-                let allowed = "a loopback address such as 127.0.0.1:8090; any other needs TLS and tokens, \
-                               which this daemon does not have yet";
+                let allowed = "a loopback address such as 127.0.0.1:8090; any other needs TLS and tokens: set \
+                               `tls.certificate` and `tls.key`";
                 self.bad("listen", &found, allowed);
                 None
             }

@@ -12,7 +12,7 @@ use super::{ConfigError, DEFAULT_FILE, Problem, keys};
 const PREFIX: &str = "VOLUMED_";
 
 /// Variables of that beginning that are not configuration: the client's address, and the file itself.
-const NOT_KEYS: &[&str] = &["VOLUMED_URL", "VOLUMED_CONFIG"];
+const NOT_KEYS: &[&str] = &["VOLUMED_URL", "VOLUMED_TOKEN_FILE", "VOLUMED_CONFIG"];
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]

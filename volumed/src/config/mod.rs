@@ -4,6 +4,7 @@
 //! line a flag. `docs/volumed.toml` shows every key with its default, and a test holds it to that.
 
 mod cloudstack;
+mod http;
 mod keys;
 mod layers;
 mod problem;
@@ -14,8 +15,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::model::Bytes;
 pub use cloudstack::{CloudStack, VolumeIdentity};
+pub use http::{Http, Tls};
 pub use layers::{Layers, Origin};
 pub use problem::{ConfigError, Problem};
 
@@ -29,7 +30,7 @@ pub struct Config {
     pub database: PathBuf,
     /// The Unix socket to serve on; `None` only where `listen` is given.
     pub socket: Option<PathBuf>,
-    /// The TCP address to serve on, loopback only.
+    /// The TCP address to serve on; other than loopback only where there is TLS.
     pub listen: Option<SocketAddr>,
     /// Who keeps the volumes.
     pub provider: Provider,
@@ -142,17 +143,6 @@ pub struct Reconcile {
     pub stuck_after: Duration,
     /// How often it is looked who uses the devices of volumes, at most.
     pub uses_every: Duration,
-}
-
-/// How HTTP is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Http {
-    /// The largest request body that is read.
-    pub body_limit: Bytes,
-    /// How many connections are served at once.
-    pub connections: usize,
-    /// How long a client may take to send a request's head.
-    pub header_timeout: Duration,
 }
 
 impl Config {

@@ -33,6 +33,9 @@ fn the_documented_file_says_the_defaults() {
         "project",
         "ca_file",
         "max_data_disks",
+        "certificate",
+        "key",
+        "client_ca",
     ] {
         assert!(file.contains(&format!("# {key} = ")), "{key} has no line");
     }
@@ -78,6 +81,20 @@ fn the_socket_may_be_off_only_where_tcp_is_on() {
     assert_eq!(problems(&layers("socket = ''", &[], &[])).len(), 1);
     let both = "socket = ''\nlisten = '[::1]:8090'";
     assert_eq!(Config::from_layers(&layers(both, &[], &[])).unwrap().socket, None);
+}
+
+#[test]
+fn other_than_loopback_needs_a_certificate_and_its_key() {
+    let with = |tls: &str| format!("listen = '0.0.0.0:8090'\n[tls]\n{tls}");
+    let whole = with(
+        "certificate = '/c.pem'\nkey = '/k.pem'\nclient_ca = '/a.pem'\nclient_certificates = 'required'",
+    );
+    let config = Config::from_layers(&layers(&whole, &[], &[])).unwrap();
+    assert_eq!(config.listen, Some("0.0.0.0:8090".parse().unwrap()));
+    let tls = config.http.tls.unwrap();
+    assert_eq!(tls.clients, serving::Clients::Required("/a.pem".into()));
+    let found = problems(&layers(&with("certificate = '/c.pem'"), &[], &[])).join("\n");
+    assert!(found.contains("`tls.key` is missing"), "{found}");
 }
 
 #[test]

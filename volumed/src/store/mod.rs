@@ -35,6 +35,7 @@ pub mod snapshots;
 mod strain;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 pub mod volumes;
 mod writer;
 
@@ -62,6 +63,7 @@ pub use restore::{RestoreError, RestoreOptions, Restored, restore};
 pub use schema::{HEAD, judge_head};
 pub use snapshots::SnapshotRecord;
 pub use strain::Strain;
+pub use tokens::TokenRecord;
 pub use volumes::{VolumeFilter, VolumeRecord};
 pub use writer::Tx;
 

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/to_version_3.sql"),
     "CREATE TABLE unproven_volumes (volume_id TEXT PRIMARY KEY REFERENCES volumes (id), recorded_state TEXT NOT NULL,
                                     since TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+    include_str!("schema/to_version_5.sql"),
 ];
 
 /// The version that this daemon writes.

@@ -5,4 +5,5 @@ pub(super) mod event;
 pub(super) mod lease;
 pub(super) mod operation;
 pub(super) mod snapshot;
+pub(super) mod token;
 pub(super) mod volume;

@@ -16,7 +16,6 @@ use volume_client::types::ErrorCode;
 use super::query::params;
 use crate::api::observe::{RequestId, actor};
 use crate::api::problem::{ApiError, failure};
-use crate::auth::Peer;
 use crate::store::idempotency::{self, KeyedResource};
 use crate::store::{Asker, Key, Replay, StoreError, Tx};
 
@@ -59,7 +58,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Command<T> {
         let query: CommandQuery = params(&parts.uri)?;
         let key = key(&parts.headers)?;
         let asker = Asker {
-            actor: actor(parts.extensions.get::<Peer>()),
+            actor: actor(&parts.extensions),
             request_id: parts.extensions.get::<RequestId>().map(RequestId::to_string),
         };
         let (headers, method, uri) = (parts.headers.clone(), parts.method.clone(), parts.uri.clone());

@@ -6,9 +6,12 @@ use std::ops::RangeInclusive;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{Components, ComponentsBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{ContentBuilder, HttpMethod, Paths, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{Number, PartialSchema, ToSchema};
 use volume_client::types::{ErrorCode, Page, Problem};
+
+use crate::model::Scope;
 
 type Schemas = BTreeMap<String, RefOr<Schema>>;
 
@@ -31,6 +34,7 @@ pub(super) struct Described {
     path: &'static str,
     operation: OperationBuilder,
     codes: Vec<ErrorCode>,
+    needs: Option<Scope>,
     schemas: Schemas,
 }
 
@@ -58,6 +62,7 @@ fn described(method: HttpMethod, path: &'static str, id: &'static str, summary: 
         path,
         operation: operation.parameters(Some(parameters)),
         codes: vec![ErrorCode::Internal],
+        needs: Some(Scope::Read),
         schemas: Schemas::new(),
     }
 }
@@ -80,12 +85,16 @@ pub(super) fn get(path: &'static str, id: &'static str, summary: &'static str) -
 
 /// A request that changes something.
 pub(super) fn post(path: &'static str, id: &'static str, summary: &'static str) -> Described {
-    described(HttpMethod::Post, path, id, summary).command()
+    described(HttpMethod::Post, path, id, summary)
+        .needs(Scope::Operate)
+        .command()
 }
 
 /// A request that ends something.
 pub(super) fn delete(path: &'static str, id: &'static str, summary: &'static str) -> Described {
-    described(HttpMethod::Delete, path, id, summary).command()
+    described(HttpMethod::Delete, path, id, summary)
+        .needs(Scope::Operate)
+        .command()
 }
 
 impl Described {
@@ -113,6 +122,25 @@ impl Described {
             .schema(Some(schema));
         self.operation = self.operation.parameter(parameter.build());
         self
+    }
+
+    /// What a caller must be let do.
+    pub(super) fn needs(mut self, scope: Scope) -> Self {
+        self.needs = Some(scope);
+        self
+    }
+
+    /// Anybody may ask.
+    pub(super) fn open(mut self) -> Self {
+        self.needs = None;
+        self
+    }
+
+    /// Method, route and scope, as requests are looked up.
+    pub(super) fn need(&self) -> ((String, String), Option<Scope>) {
+        let method = serde_json::to_value(&self.method).expect("a method is a word");
+        let method = method.as_str().unwrap_or_default().to_ascii_lowercase();
+        ((method, self.path.to_owned()), self.needs)
     }
 
     /// A parameter of the query that is a text.
@@ -234,6 +262,21 @@ impl Described {
         self
     }
 
+    /// Says in the description what the request needs, and how that is shown.
+    fn with_security(mut self) -> Self {
+        let Some(scope) = self.needs else {
+            self.operation = self.operation.securities(Some([SecurityRequirement::default()]));
+            return self;
+        };
+        let named = SecurityRequirement::new(super::BEARER, [scope.as_str()]);
+        self.operation = self.operation.security(named);
+        self.fails(&[
+            ErrorCode::Unauthorized,
+            ErrorCode::Forbidden,
+            ErrorCode::RateLimited,
+        ])
+    }
+
     fn with_problems(mut self) -> Self {
         let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
         for code in std::mem::take(&mut self.codes) {
@@ -257,7 +300,7 @@ pub(super) fn assemble(requests: Vec<Described>) -> (Paths, Components) {
     let mut paths = Paths::new();
     let mut schemas = Schemas::new();
     for request in requests {
-        let request = request.with_problems();
+        let request = request.with_security().with_problems();
         paths.add_path_operation(request.path, vec![request.method], request.operation);
         schemas.extend(request.schemas);
     }

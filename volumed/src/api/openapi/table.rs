@@ -16,6 +16,8 @@ use volume_client::types::{
 };
 
 use super::describe::{Described, delete, get, post};
+use super::tokens;
+use crate::model::Scope;
 
 /// What any operation on a volume may be refused with.
 const ON_A_VOLUME: &[ErrorCode] = &[VolumeNotFound, OperationInProgress, WrongState, DatabaseRestored];
@@ -41,6 +43,7 @@ pub(super) fn requests() -> Vec<Described> {
     all.extend(devices());
     all.extend(leases());
     all.extend(findings());
+    all.extend(tokens::requests());
     all.extend(the_daemon());
     all
 }
@@ -372,13 +375,15 @@ fn the_daemon() -> Vec<Described> {
             "back_up",
             "A copy of the daemon's database, made while it works; `Repr-Digest` (RFC 9530) has its SHA-256",
         )
+        .needs(Scope::Admin)
         .answers_plainly("200", "the SQLite file, as `application/vnd.sqlite3`")
         .fails(&[StoreFull, NotReady]),
-        get("/healthz", "is_alive", "Whether the daemon answers at all").answers_plainly("200", "it does"),
+        get("/healthz", "is_alive", "Whether the daemon answers at all").open().answers_plainly("200", "it does"),
         get("/readyz", "is_ready", "Whether the daemon takes work")
+            .open()
             .answers::<Readiness>("200", "it does")
             .answers::<Readiness>("503", "it does not, and why"),
         get("/metrics", "get_metrics", "Counts, as OpenMetrics text").answers_plainly("200", "the counts"),
-        get("/openapi.json", "get_openapi", "This description").answers_plainly("200", "the description"),
+        get("/openapi.json", "get_openapi", "This description").open().answers_plainly("200", "the description"),
     ]
 }
