@@ -1,10 +1,11 @@
-//! The project's own commands: `cargo xtask test`, `demo`, `bench`, `soak`, `fuzz` and `install-deps`.
+//! The project's own commands: `cargo xtask test`, `demo`, `bench`, `soak`, `fuzz`, `dist` and `install-deps`.
 
 mod bench;
 mod command;
 mod console;
 mod demo;
 mod deps;
+mod dist;
 mod fuzz;
 mod root;
 mod run;
@@ -42,6 +43,8 @@ enum Task {
     Soak(SoakTasks),
     /// Fuzz what parses foreign bytes, for a bounded time.
     Fuzz(fuzz::FuzzArgs),
+    /// Make Debian packages, with manual pages, bills of materials and checksums, in target/dist.
+    Dist(dist::DistArgs),
     /// Install the system packages that building, testing and the demo need.
     InstallDeps(InstallArgs),
     /// Print what the machine has now of the things a run could leave behind.
@@ -143,6 +146,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
             SoakTask::Power(args) => soak::power(&args),
         },
         Task::Fuzz(args) => fuzz::fuzz(&args),
+        Task::Dist(args) => dist::dist(&args),
         Task::InstallDeps(args) => {
             deps::ensure(args.consent())?;
             deps::kernel::ensure(args.consent())?;

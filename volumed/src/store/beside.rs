@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
@@ -68,6 +68,16 @@ impl PrivateFile {
             file,
             is_placed: false,
         })
+    }
+
+    /// Gives it to whom the folder belongs, where root made it: the daemon is a user of its own (docs/adr/0022), and could
+    /// not open a file of root's.
+    pub(super) fn belong_to_folder(&self) -> io::Result<()> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let folder = fs::metadata(folder_of(&self.path))?;
+        fchown(&self.file, Some(folder.uid()), Some(folder.gid()))
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -106,6 +106,11 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         &["busybox-static"],
     ),
     program("strip", "small programs in the virtual appliance", &["binutils"]),
+    program(
+        "systemd-analyze",
+        "the units, checked as systemd reads them",
+        &["systemd"],
+    ),
     program("losetup", "loop devices", &["mount"]),
     program("mount", "looking into migrated volumes", &["mount"]),
     program("blockdev", "sizes of devices", &["util-linux"]),
