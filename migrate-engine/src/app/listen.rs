@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context as _, ensure};
-use tokio::net::TcpListener;
+use anyhow::ensure;
+use serving::{Door, Limits, Listener, Server};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +13,7 @@ use crate::pipeline::Board;
 
 /// An API that is served. Dropped without [`Service::end`], it breaks off.
 pub struct Service {
-    serving: JoinHandle<std::io::Result<()>>,
+    serving: JoinHandle<()>,
     stopping: CancellationToken,
 }
 
@@ -27,24 +27,17 @@ impl Service {
             address.ip().to_canonical().is_loopback(),
             "cannot serve on {address}: only on the loopback, such as 127.0.0.1:8082, as this API asks nobody who they are"
         );
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot serve on {address}; give another port, or end who has it"))?;
-        human::say(&format!(
-            "progress: http://{}/api/v1/transfers",
-            listener.local_addr()?
-        ));
+        let door = Door::near(Listener::tcp(address)?)?;
+        human::say(&format!("progress: {door}/api/v1/transfers"));
         let stopping = CancellationToken::new();
-        let stopped = stopping.clone();
         let api = Api {
             board,
             stopping: stopping.clone(),
             desk: None,
         };
-        let serving = axum::serve(listener, api::router(api))
-            .with_graceful_shutdown(async move { stopped.cancelled().await });
+        let answering = Server::new(Limits::default()).answer(door, api::router(api), stopping.clone());
         Ok(Self {
-            serving: tokio::spawn(async move { serving.await }),
+            serving: tokio::spawn(answering),
             stopping,
         })
     }
@@ -54,7 +47,6 @@ impl Service {
         self.stopping.cancel();
         let patience = std::time::Duration::from_secs(1);
         match tokio::time::timeout(patience, &mut self.serving).await {
-            Ok(Ok(Err(error))) => tracing::warn!(%error, "the API broke off"),
             Ok(_) => {}
             Err(_) => tracing::debug!("a connection to the API is still open"),
         }

@@ -1,7 +1,6 @@
 //! The life of one command of `migrate-engine`: signals, progress, report.
 
 mod book;
-mod certificate;
 pub mod client;
 mod discover;
 mod doors;
@@ -19,7 +18,6 @@ mod sources;
 pub mod start;
 pub mod steps;
 mod table;
-mod tls;
 mod worker;
 
 use std::io::IsTerminal;
@@ -35,12 +33,12 @@ use crate::pipeline::{Board, Copier};
 use crate::source;
 
 pub use book::{Access, Book, Folders};
-pub use certificate::CertificateFiles;
 pub use discover::discover;
+pub use doors::SocketPlace;
 pub use listen::Service;
 pub use progress::Show;
 pub use publish::{Form, publish};
-pub use serve::{Serving, Way, serve};
+pub use serve::{Serving, serve};
 pub use sources::{machines_of, sources};
 pub use worker::{Working, work};
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
+use axum::Router;
+use serving::{CertificateFiles, Door, Limits, Server, is_loopback, manager};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::book::{self, Access, Book, Folders};
-use super::certificate::{Certificate, CertificateFiles};
-use super::doors::{Door, is_loopback};
+use super::doors::{self, Passed, SocketPlace};
 use super::parts::Parts;
 use super::{Ending, human, scheduled};
 use crate::api::{self, Api, Discoverer, DiscoveryRequest, Replications, Token};
@@ -44,18 +45,14 @@ pub struct Serving {
     pub discovery_listen: SocketAddr,
     /// What is shown to those who come from elsewhere.
     pub certificate: CertificateFiles,
-    /// How workers are heard, where they are.
-    pub workers: Option<Way>,
+    /// The Unix socket where replications are asked for without a token.
+    pub socket: SocketPlace,
+    /// Where workers are heard, over TLS; nowhere, unless the service manager listens for them.
+    pub worker_listen: Option<SocketAddr>,
+    /// How long a worker may be silent before it counts as gone.
+    pub worker_silence: Duration,
     /// The configurations of the target that callers may name.
     pub known_configs: Vec<i64>,
-}
-
-/// How workers reach the service.
-pub struct Way {
-    /// Where they are heard, over TLS.
-    pub listen: SocketAddr,
-    /// How long one may be silent before it counts as gone.
-    pub silence: Duration,
 }
 
 /// Serves until a signal comes, or a part of the service ends by itself, which is a failure.
@@ -66,12 +63,14 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     let sources = Sources::read(&serving.sources)?;
     let plan = scheduled::read(&serving.schedules, serving.rate).await?;
     let token = Arc::new(Token::new(&token(&serving.token)?));
+    let mut passed = Passed::take()?;
+    let are_heard = serving.worker_listen.is_some() || passed.has_workers();
     ensure!(
-        serving.workers.is_some() || !sources.has_workers(),
+        are_heard || !sources.has_workers(),
         "{} has a [[worker]], and no worker can reach this service: give --worker-listen, such as 0.0.0.0:8443",
         serving.sources.display()
     );
-    let hub = serving.workers.as_ref().map(|way| Hub::new(way.silence));
+    let hub = are_heard.then(|| Hub::new(serving.worker_silence));
     let folders = Folders {
         run: serving.replicator.run.dir().to_owned(),
         scratch: serving.replicator.run.scratch().to_owned(),
@@ -87,15 +86,28 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     let dispatcher = Arc::new(dispatcher);
     let desk = Desk::new(Arc::clone(&dispatcher), serving.known_configs);
     let mut parts = Parts::default();
-    let is_reached = serving.workers.is_some() || !is_loopback(serving.listen);
-    let certificate = is_reached.then(|| Certificate::read_or_make(serving.certificate));
+    let server = Server::new(Limits::default());
+    let (api, _socket) = passed.api(serving.listen, serving.socket)?;
+    let workers = passed.workers(serving.worker_listen)?;
+    let from_elsewhere = api.iter().filter_map(|listener| listener.address());
+    let is_reached = !workers.is_empty() || from_elsewhere.into_iter().any(|address| !is_loopback(address));
+    let certificate = is_reached.then(|| doors::certificate(serving.certificate));
     let certificate = certificate.transpose()?.map(Arc::new);
-    if let (Some(way), Some(hub), Some(shown)) = (serving.workers, hub, &certificate) {
-        let door = Door::far("workers", way.listen, shown).await?;
-        hear_workers(&mut parts, door, hub, &book);
+    if let (Some(hub), Some(shown)) = (hub, &certificate) {
+        let open = workers.into_iter().map(|listener| Door::far(listener, shown));
+        let open = open.map(|door| doors::said("workers", door)).collect();
+        hear_workers(&mut parts, &server, open, hub, &book);
     }
-    let replications = Door::guarded("replications", serving.listen, certificate.as_ref()).await?;
-    let discovery = Door::near("discovery", serving.discovery_listen).await?;
+    let replications: Vec<_> = api
+        .into_iter()
+        .map(|listener| {
+            Ok(doors::said(
+                "replications",
+                Door::guarded(listener, certificate.as_ref())?,
+            ))
+        })
+        .collect::<anyhow::Result<_>>()?;
+    let discovery = passed.discovery(Some(serving.discovery_listen))?;
     let mut signals = Signals::listen()?;
 
     let look_again = plan.asked();
@@ -111,10 +123,24 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
         schedules,
         token,
     };
-    let answering = replications.answer(api::replications(state), stopping.clone());
-    parts.begin_idle("the API of replications", answering);
-    let answering = discovery.answer(api::discovery(finder(&book)), stopping.clone());
-    parts.begin_idle("the API of discovery", answering);
+    answer(
+        &mut parts,
+        &server,
+        "the API of replications",
+        replications,
+        &api::replications(state),
+        &stopping,
+    );
+    answer(
+        &mut parts,
+        &server,
+        "the API of discovery",
+        discovery,
+        &api::discovery(finder(&book)),
+        &stopping,
+    );
+    parts.begin_idle("the watchdog", async { match manager::watchdog().await {} });
+    manager::ready("takes replications");
     let ended = loop {
         tokio::select! {
             heard = signals.heard() => match heard {
@@ -135,6 +161,7 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     } else {
         human::say("stopping: jobs under way give back what they hold, and go on with the next start");
     }
+    manager::stopping();
     stopping.cancel();
     parts.end().await;
     Ok(match ended {
@@ -143,8 +170,8 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     })
 }
 
-/// What hears workers, on an open door.
-fn hear_workers(parts: &mut Parts, door: Door, hub: Hub, book: &Arc<Book>) {
+/// What hears workers, on open doors.
+fn hear_workers(parts: &mut Parts, server: &Server, open: Vec<Door>, hub: Hub, book: &Arc<Book>) {
     let named = Arc::clone(book);
     let router = api::workers(api::Workers {
         hub,
@@ -152,7 +179,22 @@ fn hear_workers(parts: &mut Parts, door: Door, hub: Hub, book: &Arc<Book>) {
     });
     // To the end of the work on jobs: copies that are to stop are told so, and tell what became durable.
     let to_the_end = CancellationToken::new();
-    parts.begin_idle("the API of workers", door.answer(router, to_the_end));
+    answer(parts, server, "the API of workers", open, &router, &to_the_end);
+}
+
+/// Begins what answers on these doors.
+pub(super) fn answer(
+    parts: &mut Parts,
+    server: &Server,
+    name: &'static str,
+    open: Vec<Door>,
+    router: &Router,
+    stopping: &CancellationToken,
+) {
+    for door in open {
+        let answering = server.clone().answer(door, router.clone(), stopping.clone());
+        parts.begin_idle(name, answering);
+    }
 }
 
 /// The signals that the service follows.

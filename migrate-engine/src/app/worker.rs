@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
+use serving::{Limits, Server, manager};
 use tokio_util::sync::CancellationToken;
 
 use super::book::{Book, Folders};
-use super::doors::Door;
+use super::doors::Passed;
 use super::parts::Parts;
 use super::serve::{self, Heard, Signals};
 use super::{Ending, human};
@@ -59,14 +60,22 @@ pub async fn work(working: Working) -> anyhow::Result<Ending> {
     let book = Arc::new(Book::new(sources, folders, None));
     let stopping = CancellationToken::new();
     let mut parts = Parts::default();
-    if let Some(address) = working.discovery_listen {
-        let discovery = Door::near("discovery", address).await?;
-        let router = api::discovery(serve::finder(&book));
-        parts.begin_idle("the API of discovery", discovery.answer(router, stopping.clone()));
-    }
+    let open = Passed::take()?.discovery(working.discovery_listen)?;
+    let router = api::discovery(serve::finder(&book));
+    let server = Server::new(Limits::default());
+    serve::answer(
+        &mut parts,
+        &server,
+        "the API of discovery",
+        open,
+        &router,
+        &stopping,
+    );
     let mut signals = Signals::listen()?;
     let hand = Arc::new(Hand::new(Line::new(access), book.clone(), stopping.clone()));
-    parts.begin("the work", hand.run(human::say));
+    parts.begin("the work", hand.run(say));
+    parts.begin_idle("the watchdog", async { match manager::watchdog().await {} });
+    manager::ready("looking for work");
     let ended = loop {
         tokio::select! {
             heard = signals.heard() => match heard {
@@ -80,10 +89,17 @@ pub async fn work(working: Working) -> anyhow::Result<Ending> {
         Some(what) => tracing::error!(what, "a part of the worker ended by itself"),
         None => human::say("stopping: copies under way end in order, and go on when a worker is back"),
     }
+    manager::stopping();
     stopping.cancel();
     parts.end().await;
     Ok(match ended {
         Some(_) => Ending::Failed,
         None => Ending::Completed,
     })
+}
+
+/// What the worker says of its line to the service, to people and to the service manager.
+fn say(text: &str) {
+    human::say(text);
+    manager::status(text);
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use serving::CertificateFiles;
 
 use super::daemon::Daemon;
 use super::server::Server;
-use crate::app::{self, CertificateFiles, Ending, Serving, Way};
+use crate::app::{self, Ending, Serving, SocketPlace};
 use crate::config::{Afterwards, ReplicationSettings, Tracking, Verification};
 use crate::model::{DigestKind, Route, Size};
 use crate::pipeline::{Board, Replicator, clean_up_after};
@@ -29,6 +30,10 @@ pub(super) struct Arguments {
     /// Where replications are asked for; elsewhere than on the loopback over TLS.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8082")]
     listen: SocketAddr,
+    /// The Unix socket where replications are asked for without a token, by whoever may open it (owner and group); empty for
+    /// none. Without it `migrate-engine.sock` in the --runtime-dir, where that can be had.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
     /// Where discovery is asked for, on the loopback.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9081")]
     discovery_listen: SocketAddr,
@@ -123,6 +128,7 @@ impl Arguments {
     /// What could not be begun.
     pub(super) async fn run(self) -> anyhow::Result<Ending> {
         let settings = self.settings();
+        let socket = self.socket();
         let client = self.daemon.client()?;
         let store = Store::open(&self.database)?;
         let _alone = Alone::with(&self.database)?;
@@ -147,13 +153,20 @@ impl Arguments {
                 certificate: self.certificate,
                 key: self.key,
             },
-            workers: self.worker_listen.map(|listen| Way {
-                listen,
-                silence: Duration::from_secs(self.worker_silence),
-            }),
+            socket,
+            worker_listen: self.worker_listen,
+            worker_silence: Duration::from_secs(self.worker_silence),
             known_configs: self.ossea_config_ids,
         })
         .await
+    }
+
+    fn socket(&self) -> SocketPlace {
+        match &self.socket {
+            Some(path) if path.as_os_str().is_empty() => SocketPlace::Nowhere,
+            Some(path) => SocketPlace::At(path.clone()),
+            None => SocketPlace::Usual(self.server.runtime_dir().join("migrate-engine.sock")),
+        }
     }
 
     fn settings(&self) -> ReplicationSettings {

@@ -9,7 +9,7 @@ struct Arrow {
     to: &'static [(&'static str, &'static [&'static str])],
 }
 
-const ARROWS: [Arrow; 5] = [
+const ARROWS: [Arrow; 6] = [
     Arrow {
         from: "volume-client",
         to: &[],
@@ -18,14 +18,22 @@ const ARROWS: [Arrow; 5] = [
         from: "nbd-export",
         to: &[],
     },
+    Arrow {
+        from: "serving",
+        to: &[],
+    },
     // The daemon knows the wire types and nothing of the client.
     Arrow {
         from: "volumed",
-        to: &[("volume-client", &["default", "client", "cli"])],
+        to: &[("volume-client", &["default", "client", "cli"]), ("serving", &[])],
     },
     Arrow {
         from: "migrate-engine",
-        to: &[("volume-client", &["default", "cli"]), ("nbd-export", &[])],
+        to: &[
+            ("volume-client", &["default", "cli"]),
+            ("nbd-export", &[]),
+            ("serving", &[]),
+        ],
     },
     Arrow {
         from: "xtask",
@@ -103,6 +111,8 @@ mod tests {
             ("volumed", "volume-client", r#""openapi""#),
             ("migrate-engine", "volume-client", r#""client""#),
             ("migrate-engine", "nbd-export", ""),
+            ("volumed", "serving", ""),
+            ("migrate-engine", "serving", ""),
             ("whole-system-tests", "volumed", ""),
         ] {
             let found = violations(&metadata(from, to, features, false)).unwrap();
@@ -116,6 +126,8 @@ mod tests {
             ("volume-client", "nbd-export"),
             ("nbd-export", "volume-client"),
             ("volumed", "nbd-export"),
+            ("serving", "volume-client"),
+            ("nbd-export", "serving"),
             ("migrate-engine", "volumed"),
             ("xtask", "volumed"),
             ("newcomer", "volumed"),

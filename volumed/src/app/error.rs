@@ -2,7 +2,6 @@
 
 use std::io;
 
-use crate::auth::{NotLoopback, SocketError};
 use crate::store::StoreError;
 
 /// Why the daemon could not start, or had to end.
@@ -11,29 +10,9 @@ pub enum AppError {
     /// The database could not be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The Unix socket could not be served.
+    /// A socket could not be served.
     #[error(transparent)]
-    Socket(#[from] SocketError),
-    /// An address that is not served.
-    #[error(transparent)]
-    NotLoopback(#[from] NotLoopback),
-    /// The TCP address could not be served.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The address.
-        address: std::net::SocketAddr,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A socket that the service manager passed on cannot be served.
-    #[error("cannot serve file descriptor {fd} of the service manager: {why}")]
-    Inherited {
-        /// Its number.
-        fd: i32,
-        /// Why.
-        why: String,
-    },
+    Listen(#[from] serving::ListenError),
     /// The process could not be set up.
     #[error("cannot set up the process")]
     Process(#[from] io::Error),

@@ -9,27 +9,25 @@
 mod alone;
 mod error;
 mod fsck;
-mod inherited;
 mod listen;
-mod notify;
 mod parts;
-mod serve;
 mod signals;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serving::{Limits, Server, manager};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Api};
-use crate::config::Config;
+use crate::config::{Config, Http};
 use crate::store::Store;
 pub use alone::examine;
 pub use error::AppError;
 pub use fsck::fsck;
-use listen::Listeners;
+use listen::Doors;
 use parts::Parts;
 use signals::Signals;
 
@@ -40,7 +38,8 @@ use signals::Signals;
 pub async fn run(config: Config) -> Result<(), AppError> {
     let mut signals = Signals::listen()?;
     let store = Store::open(&config.database)?;
-    let Listeners { sockets, files } = Listeners::open(&config)?;
+    let Doors { open, files } = Doors::open(&config)?;
+    manager::status("starting");
     let parts = Parts::start(&config, &store).await?;
     let stopping = CancellationToken::new();
     let api = Api {
@@ -53,7 +52,11 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         started_at: Timestamp::now(),
     };
     let router = api::router(api, config.http.body_limit);
-    let mut servers = serve::start(sockets, &router, config.http, &stopping);
+    let server = Server::new(limits(config.http));
+    let mut servers = JoinSet::new();
+    for door in open {
+        servers.spawn(server.clone().answer(door, router.clone(), stopping.clone()));
+    }
 
     let result = tokio::select! {
         result = work(&parts, &stopping) => result,
@@ -64,9 +67,9 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         _ = servers.join_next() => Err(AppError::Ended { task: "http server" }),
         task = parts.ended() => Err(AppError::Ended { task }),
         () = store.failed() => Err(AppError::Ended { task: "database writer" }),
-        never = notify::watchdog() => match never {},
+        never = manager::watchdog() => match never {},
     };
-    notify::stopping();
+    manager::stopping();
     stopping.cancel();
     let rest = come_to_rest(&parts, &mut servers);
     if timeout(config.shutdown_grace, rest).await.is_err() {
@@ -80,10 +83,19 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     result
 }
 
+fn limits(http: Http) -> Limits {
+    Limits {
+        connections: http.connections,
+        header_timeout: http.header_timeout,
+        ..Limits::default()
+    }
+}
+
 /// Recovers, then compares the views for ever. Recovery runs behind open sockets, so that `/readyz` can tell of it.
 async fn work(parts: &Parts, stopping: &CancellationToken) -> Result<(), AppError> {
+    manager::status("going on with operations of the last run");
     parts.operations.recover().await?;
-    notify::ready();
+    manager::ready("ready");
     let reconciler = Arc::clone(&parts.reconciler);
     reconciler.run(stopping.clone()).await;
     Err(AppError::Ended { task: "reconciler" })

@@ -38,20 +38,10 @@ impl fmt::Display for Peer {
     }
 }
 
-/// An address that is not served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0} is not a loopback address: serving it needs TLS and tokens, which this daemon does not have yet"
-)]
-pub struct NotLoopback(pub SocketAddr);
-
-/// Refuses an address that others than this machine can reach.
-pub fn require_loopback(address: SocketAddr) -> Result<(), NotLoopback> {
-    if address.ip().to_canonical().is_loopback() {
-        Ok(())
-    } else {
-        Err(NotLoopback(address))
-    }
+/// Whether only this machine reaches an address.
+#[must_use]
+pub fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
 #[cfg(test)]
@@ -70,12 +60,12 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_is_served() {
+    fn only_addresses_of_this_machine_are_loopback() {
         for good in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
-            assert_eq!(require_loopback(good.parse().unwrap()), Ok(()), "{good}");
+            assert!(is_loopback(good.parse().unwrap()), "{good}");
         }
         for bad in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
-            assert!(require_loopback(bad.parse().unwrap()).is_err(), "{bad}");
+            assert!(!is_loopback(bad.parse().unwrap()), "{bad}");
         }
     }
 }

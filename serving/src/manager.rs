@@ -4,19 +4,24 @@ use std::convert::Infallible;
 
 use sd_notify::NotifyState;
 
-/// The daemon takes work.
-pub(super) fn ready() {
+/// The service takes work; `status` is what `systemctl status` shows. Said again, only the text changes.
+pub fn ready(status: &str) {
     tracing::info!("ready");
-    tell(&[NotifyState::Ready, NotifyState::Status("ready")]);
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// The daemon is coming to rest.
-pub(super) fn stopping() {
+/// What the service is doing, in a line for people.
+pub fn status(text: &str) {
+    tell(&[NotifyState::Status(text)]);
+}
+
+/// The service is coming to rest.
+pub fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
 }
 
-/// Shows that the daemon lives, twice as often as asked for, for as long as it is awaited.
-pub(super) async fn watchdog() -> Infallible {
+/// Shows that the service lives, twice as often as asked for, for as long as it is awaited.
+pub async fn watchdog() -> Infallible {
     let Some(limit) = sd_notify::watchdog_enabled() else {
         return std::future::pending().await;
     };

@@ -14,7 +14,7 @@ const SOCKET_MODE: u32 = 0o660;
 /// Everybody may see that there is a daemon.
 const DIRECTORY_MODE: u32 = 0o755;
 /// How many connections wait to be accepted.
-const BACKLOG: i32 = 128;
+const BACKLOG: i32 = 1024;
 
 /// Why the socket could not be served.
 #[derive(Debug, thiserror::Error)]
