@@ -2,6 +2,8 @@
 
 #[path = "packaging/debian.rs"]
 mod debian;
+#[path = "packaging/sources.rs"]
+mod sources;
 #[path = "packaging/units.rs"]
 mod units;
 

@@ -134,3 +134,26 @@ pub(super) fn sweep(database: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::chown;
+
+    use super::*;
+
+    #[test]
+    fn what_root_makes_can_belong_to_the_owner_of_its_folder() {
+        if !rustix::process::geteuid().is_root() {
+            assert!(std::env::var_os("CI").is_none(), "CI must run this as root");
+            eprintln!("SKIPPED: needs root to give a folder away");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        chown(dir.path(), Some(1234), Some(2345)).unwrap();
+        let file = PrivateFile::beside(&dir.path().join("db")).unwrap();
+        assert_eq!(file.file.metadata().unwrap().uid(), 0);
+        file.belong_to_folder().unwrap();
+        let metadata = file.file.metadata().unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (1234, 2345));
+    }
+}

@@ -40,7 +40,7 @@ pub(super) fn package(place: &Path) -> Result<PathBuf> {
     ]);
     // A folder of its own: programs of the same name are beside each other otherwise.
     check(build.arg(target.join("older")))?;
-    assemble(&source, &target.join("older/release/volumed"), place, &deb)?;
+    assemble(&source, &target.join("older/debug/volumed"), place, &deb)?;
     fs::remove_dir_all(&source).context("cannot remove the older source")?;
     Ok(deb)
 }
