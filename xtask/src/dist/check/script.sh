@@ -2,7 +2,7 @@
 # Runs in the clean Debian as its only user: installs the packages, uses them, and says what it saw. The last line is the verdict.
 # What must hold is asked with `must`; what does not hold is said, and the rest is tried all the same.
 exec 2>&1
-export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PAGER=cat SYSTEMD_PAGER=
+export SYSTEMD_COLORS=0 DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PAGER=cat SYSTEMD_PAGER=
 stty -F /dev/ttyS1 -opost cols 160 2>/dev/null
 
 say() { printf '\n== %s\n' "$*"; }
@@ -20,11 +20,12 @@ within() {
     for _ in $(seq 90); do if eval "$*" >/dev/null 2>&1; then echo "yes: $*"; return 0; fi; sleep 0.5; done
     fail "not within a minute: $*"
 }
-apt() { apt-get -q -y --no-install-recommends --no-download -o Dpkg::Use-Pty=0 "$@"; }
+# Everything that apt needs is in its cache: the machine has no network.
+apt() { apt-get -q -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@"; }
 # The terse part of what apt says.
 install() {
     printf '# apt-get install %s\n' "$*"
-    apt "$@" install >/tmp/apt.log 2>&1; code=$?
+    apt install "$@" >/tmp/apt.log 2>&1; code=$?
     grep -E '^(Unpacking|Setting up|Removing|Purging|Installing new|volumed:|migrate-engine:)' /tmp/apt.log
     [ $code = 0 ] || { cat /tmp/apt.log; fail "installation"; }
 }
