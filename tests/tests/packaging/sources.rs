@@ -30,7 +30,9 @@ fn in_force() -> String {
 
 fn key_of(line: &str) -> Option<&str> {
     let (key, _) = line.split_once(" = ")?;
-    key.chars().all(|c| c.is_ascii_lowercase() || c == '_').then_some(key)
+    key.chars()
+        .all(|c| c.is_ascii_lowercase() || c == '_')
+        .then_some(key)
 }
 
 fn read_in(dir: &Path, text: &str) -> Result<Sources, String> {
@@ -72,7 +74,10 @@ fn every_key_that_the_parser_knows_is_shown() {
         let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
         assert!(known.len() > 1, "{said}");
         for key in known {
-            assert!(shown.contains(key), "{table}.{key} is not in the file that is delivered");
+            assert!(
+                shown.contains(key),
+                "{table}.{key} is not in the file that is delivered"
+            );
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn run() -> Result<()> {
     let older = older::package(&place)?;
     console::step("a clean Debian");
     let clean = CleanRoot::ensure(&place)?;
-    clean.fetch_dependencies(&debs)?;
+    clean.satisfy(&debs)?;
     let copied = clean.copy(&place.join("root"))?;
     let to = copied.path().join("root/packages");
     fs::create_dir_all(to.join("older")).context("cannot make a folder for the packages")?;

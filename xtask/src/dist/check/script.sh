@@ -10,7 +10,7 @@ failures=0
 fail() {
     failures=$((failures + 1))
     echo "FAILED: $*"
-    journalctl --no-pager -o cat -n 25 -u volumed.service -u migrate-engine.service -u export-check.service | sed 's/^/    /'
+    journalctl --no-pager -o cat -n 8 -u volumed.service -u migrate-engine.service -u export-check.service | sed 's/^/    /'
 }
 # Shows a command and what it says.
 run() { printf '# %s\n' "$*"; eval "$*"; }
@@ -20,7 +20,7 @@ within() {
     for _ in $(seq 90); do if eval "$*" >/dev/null 2>&1; then echo "yes: $*"; return 0; fi; sleep 0.5; done
     fail "not within a minute: $*"
 }
-# Everything that apt needs is in its cache: the machine has no network.
+# What the packages depend on is there: the machine has no network.
 apt() { apt-get -q -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@"; }
 # The terse part of what apt says.
 install() {
@@ -64,7 +64,8 @@ device=$(device_of first)
 [ -b "$device" ] || fail "the volume has no device: $(volumectl --json device first)"
 must "lsblk -o NAME,SIZE,TYPE $device"
 must "volumectl volumes resize first --size 96MiB"
-must "volumectl snapshots create first before"
+must "volumectl detach first && volumectl snapshots create first before && volumectl attach first"
+device=$(device_of first)
 echo "what must stay" | dd of="$device" bs=4096 conv=sync,fsync status=none
 say "who holds a disk is seen, whoever it is"
 sleep 600 <"$device" & holder=$!
@@ -101,17 +102,23 @@ must "qemu-io -f raw -c 'read 0 512' -c 'write -P 7 1M 64k' nbd://127.0.0.1:1089
 must "systemctl stop export-check.service"
 
 say "watchdog: a daemon that hangs is killed, and comes back"
-before=$(shown volumed MainPID)
-must "kill -STOP $before"
-for _ in $(seq 180); do now=$(shown volumed MainPID); [ "$now" != "$before" ] && [ "$now" != 0 ] && break; sleep 1; done
-run "journalctl --no-pager -o cat -u volumed.service | grep -iE 'watchdog|killed|Scheduled' | tail -4"
-[ "$now" != "$before" ] || fail "the daemon was not replaced"
+# Stops a service's process and waits until there is another one.
+replaced() {
+    before=$(shown "$1" MainPID)
+    [ "$before" != 0 ] || { fail "$1 does not run"; return; }
+    must "kill -STOP $before"
+    for _ in $(seq 120); do
+        now=$(shown "$1" MainPID)
+        if [ "$now" != "$before" ] && [ "$now" != 0 ]; then break; fi
+        sleep 1
+    done
+    run "journalctl --no-pager -o cat -u $1 | grep -iE 'watchdog|killed|Scheduled' | tail -4"
+    [ "$now" != "$before" ] || fail "$1 was not replaced"
+}
+replaced volumed.service
 within "volumectl status"
 must "volumectl mappings list"
-before=$(shown migrate-engine MainPID)
-must "kill -STOP $before"
-for _ in $(seq 180); do now=$(shown migrate-engine MainPID); [ "$now" != "$before" ] && [ "$now" != 0 ] && break; sleep 1; done
-[ "$now" != "$before" ] || fail "the service was not replaced"
+replaced migrate-engine.service
 within "migrate-engine jobs"
 must "systemctl show migrate-engine.service -P StatusText"
 
