@@ -92,9 +92,11 @@ must "volumectl volumes"
 copied=$(volumectl --json volumes | sed -n 's/.*"name": *"\([^"]*web[^"]*\)".*/\1/p' | head -1)
 must "cmp -n $((48 * 1024 * 1024)) /srv/shelf/web.raw $(device_of "$copied") && echo equal"
 say "an export, by the service's user in a unit of the same kind"
-properties=$(sed -n '/^User=/,/^RestrictAddressFamilies/p' /lib/systemd/system/migrate-engine.service | grep -v '^#' | grep . |
-    sed "s/.*/-p '&'/" | tr '\n' ' ')
-must "eval systemd-run --quiet --unit export-check -p RuntimeDirectory=export-check -p StateDirectory=export-check -E VOLUMED_SOCKET=/run/volumed/volumed.sock $properties /usr/bin/migrate-engine export first --runtime-dir /run/export-check --database /var/lib/export-check/e.db --nbd-listen 127.0.0.1:10899"
+sed -e 's/^Type=.*/Type=exec/' -e '/^Sockets=/d;/^WatchdogSec=/d;/^NotifyAccess=/d;/^ExecReload=/d;/^\[Install\]/,$d' \
+    -e 's/^\(RuntimeDirectory\|StateDirectory\)=.*/\1=export-check/' \
+    -e 's#^ExecStart=.*#ExecStart=/usr/bin/migrate-engine export first --runtime-dir /run/export-check --database /var/lib/export-check/e.db --nbd-listen 127.0.0.1:10899#' \
+    /lib/systemd/system/migrate-engine.service >/run/systemd/system/export-check.service
+must "systemctl daemon-reload && systemctl start export-check.service"
 within "ss -ltn | grep -q 10899"
 volume=$(volumectl --json volumes show first | sed -n 's/.*"id": *"\([^"]*\)".*/\1/p' | head -1)
 must "qemu-img info nbd://127.0.0.1:10899/migration-vol-$volume | head -4"
