@@ -1,5 +1,11 @@
 //! What packages bring, judged from the files themselves: units as systemd reads them, and lists of files that are there.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it skips"
+)]
+
 #[path = "packaging/debian.rs"]
 mod debian;
 #[path = "packaging/sources.rs"]

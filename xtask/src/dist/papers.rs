@@ -10,6 +10,9 @@ use super::{PACKAGES, Package, folder};
 use crate::command::{check, command, output};
 use crate::{console, workspace};
 
+/// cargo-cyclonedx writes a file of this name beside each `Cargo.toml` of the workspace.
+const NAME: &str = "dist-sbom";
+
 /// Made from the definitions of the command lines, by a program of the tests, which knows all of them.
 pub(super) fn manual_pages(stage: &Path) -> Result<()> {
     console::step("manual pages and completions");
@@ -54,8 +57,6 @@ pub(super) fn bills_of_materials(tools: &Tools, stage: &Path) -> Result<()> {
     console::step("bills of materials");
     let place = stage.join("sbom");
     fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
-    // It writes a file beside each Cargo.toml of the workspace, under the name that it is told.
-    const NAME: &str = "dist-sbom";
     let mut write = tools.command("cargo-cyclonedx");
     write.args([
         "cyclonedx",
