@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `demo`, `bench`, `soak`, `docs`, `fuzz`, `audit` and `install-deps`.
+//! The project's own commands: `cargo xtask test`, `demo`, `bench`, `soak`, `docs`, `fuzz`, `audit`, `dist` and `install-deps`.
 
 mod audit;
 mod bench;
@@ -7,6 +7,7 @@ mod console;
 mod demo;
 mod deps;
 mod docs;
+mod dist;
 mod fuzz;
 mod root;
 mod run;
@@ -48,6 +49,8 @@ enum Task {
     Fuzz(fuzz::FuzzArgs),
     /// Look for known weaknesses in what we depend on; needs RustSec's database.
     Audit,
+    /// Make Debian packages, with manual pages, bills of materials and checksums, in target/dist.
+    Dist(dist::DistArgs),
     /// Install the system packages that building, testing and the demo need.
     InstallDeps(InstallArgs),
     /// Print what the machine has now of the things a run could leave behind.
@@ -157,6 +160,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Docs => docs::build(),
         Task::Fuzz(args) => fuzz::fuzz(&args),
         Task::Audit => audit::audit(),
+        Task::Dist(args) => dist::dist(&args),
         Task::InstallDeps(args) => {
             deps::ensure(args.consent())?;
             deps::python::ensure()?;

@@ -52,6 +52,12 @@ enum Command {
     BenchCopy(bench::Arguments),
 }
 
+/// The definition of the command line: manual pages and completions are made from it.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 impl Cli {
     /// Does what was asked.
     ///

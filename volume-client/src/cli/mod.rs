@@ -37,6 +37,12 @@ struct Session {
     timeout: Duration,
 }
 
+/// The definition of the command line: manual pages and completions are made from it.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Args as clap::CommandFactory>::command()
+}
+
 /// The whole program. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no daemon, 4 outcome unknown, 5 not ready.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -110,6 +110,12 @@ impl Flags {
     }
 }
 
+/// The definition of the command line: manual pages and completions are made from it.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Does what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -43,7 +43,8 @@ const LEVELS: &[(&str, LogLevel)] = &[
     ("trace", LogLevel::Trace),
 ];
 
-fn every_key() -> impl Iterator<Item = &'static str> {
+/// The names of all keys.
+pub(super) fn every_key() -> impl Iterator<Item = &'static str> {
     KEYS.iter().chain(http::KEYS).chain(cloudstack::KEYS).copied()
 }
 

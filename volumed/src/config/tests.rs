@@ -18,27 +18,69 @@ fn problems(layers: &Layers) -> Vec<String> {
     error.problems.iter().map(ToString::to_string).collect()
 }
 
-#[test]
-fn the_documented_file_says_the_defaults() {
-    let file = include_str!("../../../docs/volumed.toml");
-    let documented = Config::from_layers(&layers(file, &[], &[])).unwrap();
-    assert_eq!(documented, Config::from_layers(&Layers::default()).unwrap());
-    for key in [
-        "listen",
-        "vm_id",
-        "url",
-        "credentials_file",
-        "zone",
-        "disk_offering",
-        "project",
-        "ca_file",
-        "max_data_disks",
-        "certificate",
-        "key",
-        "client_ca",
-    ] {
-        assert!(file.contains(&format!("# {key} = ")), "{key} has no line");
+/// The file that is installed as `/etc/volumed/volumed.toml`.
+const DOCUMENTED: &str = include_str!("../../../docs/volumed.toml");
+
+/// Keys that have no default, or one of the machine: the file shows an example.
+const EXAMPLES: [&str; 12] = [
+    "listen",
+    "local.vm_id",
+    "cloudstack.url",
+    "cloudstack.ca_file",
+    "cloudstack.credentials_file",
+    "cloudstack.zone",
+    "cloudstack.disk_offering",
+    "cloudstack.project",
+    "cloudstack.max_data_disks",
+    "tls.certificate",
+    "tls.key",
+    "tls.client_ca",
+];
+
+/// The documented file with the lines of these keys (all are commented out) in force, and the keys that it has lines for.
+fn in_force(wanted: impl Fn(&str) -> bool) -> (String, Vec<String>) {
+    let (mut section, mut keys, mut text) = (String::new(), Vec::new(), String::new());
+    for line in DOCUMENTED.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = format!("{name}.");
+        }
+        let shown = line
+            .strip_prefix("# ")
+            .and_then(|rest| Some((rest, rest.split_once(" = ")?.0)))
+            .filter(|(_, name)| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+        let key = shown.map(|(_, name)| format!("{section}{name}"));
+        match shown {
+            Some((rest, _)) if key.as_deref().is_some_and(&wanted) => text.push_str(rest),
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+        keys.extend(key);
     }
+    (text, keys)
+}
+
+#[test]
+fn the_documented_file_has_every_key_and_changes_nothing() {
+    let defaults = Config::from_layers(&Layers::default()).unwrap();
+    assert_eq!(
+        Config::from_layers(&layers(DOCUMENTED, &[], &[])).unwrap(),
+        defaults
+    );
+    let (text, mut shown) = in_force(|key| !EXAMPLES.contains(&key));
+    assert_eq!(Config::from_layers(&layers(&text, &[], &[])).unwrap(), defaults);
+    let mut known: Vec<_> = keys::every_key().map(str::to_owned).collect();
+    shown.sort();
+    known.sort();
+    assert_eq!(shown, known, "the file's keys, and the parser's");
+}
+
+#[test]
+fn the_examples_of_the_documented_file_are_taken() {
+    let (text, _) = in_force(|_| true);
+    let config = Config::from_layers(&layers(&text, &[], &[("provider", "cloudstack")])).unwrap();
+    let cloudstack = config.cloudstack.unwrap();
+    assert_eq!(cloudstack.zone, "zone1");
+    assert!(config.listen.is_some() && cloudstack.credentials_file.is_some());
 }
 
 #[test]

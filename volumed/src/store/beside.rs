@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
@@ -70,6 +70,16 @@ impl PrivateFile {
         })
     }
 
+    /// Gives it to whom the folder belongs, where root made it: the daemon is a user of its own (docs/adr/0022), and could
+    /// not open a file of root's.
+    pub(super) fn belong_to_folder(&self) -> io::Result<()> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let folder = fs::metadata(folder_of(&self.path))?;
+        fchown(&self.file, Some(folder.uid()), Some(folder.gid()))
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -122,5 +132,28 @@ pub(super) fn sweep(database: &Path) {
             let removed = fs::remove_file(entry.path());
             tracing::info!(path = %entry.path().display(), ?removed, "a copy that a crash left is removed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::chown;
+
+    use super::*;
+
+    #[test]
+    fn what_root_makes_can_belong_to_the_owner_of_its_folder() {
+        if !rustix::process::geteuid().is_root() {
+            assert!(std::env::var_os("CI").is_none(), "CI must run this as root");
+            eprintln!("SKIPPED: needs root to give a folder away");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        chown(dir.path(), Some(1234), Some(2345)).unwrap();
+        let file = PrivateFile::beside(&dir.path().join("db")).unwrap();
+        assert_eq!(file.file.metadata().unwrap().uid(), 0);
+        file.belong_to_folder().unwrap();
+        let metadata = file.file.metadata().unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (1234, 2345));
     }
 }

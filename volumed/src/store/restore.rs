@@ -127,6 +127,8 @@ fn take(database: &Path, from: &Path) -> Result<PrivateFile, RestoreError> {
     let length = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
     require_room(database, 2 * (length(from) + length(&log_of(from))))?;
     let mut copy = PrivateFile::beside(database).map_err(io_error("make a copy beside the database"))?;
+    copy.belong_to_folder()
+        .map_err(io_error("give the copy to the database's user"))?;
     io::copy(&mut original, copy.file()).map_err(io_error("copy the backup"))?;
     if length(&log_of(from)) > 0 {
         fs::copy(log_of(from), log_of(copy.path())).map_err(io_error("copy the backup's log"))?;
@@ -192,6 +194,7 @@ fn make_way(database: &Path) -> Result<PathBuf, RestoreError> {
             let now = Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ").to_string();
             let kept = beside(database, &format!(".before-restore-{now}"));
             let mut file = PrivateFile::beside(database).map_err(io_error("note the restore"))?;
+            file.belong_to_folder().map_err(io_error("note the restore"))?;
             io::Write::write_all(file.file(), kept.as_os_str().as_encoded_bytes())
                 .map_err(io_error("note the restore"))?;
             file.place(&note).map_err(io_error("note the restore"))?;

@@ -108,6 +108,11 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     ),
     program("strip", "small programs in the virtual appliance", &["binutils"]),
     program("openssl", "certificates in tests", &["openssl"]),
+    program(
+        "systemd-analyze",
+        "the units, checked as systemd reads them",
+        &["systemd"],
+    ),
     program("losetup", "loop devices", &["mount"]),
     program("mount", "looking into migrated volumes", &["mount"]),
     program("blockdev", "sizes of devices", &["util-linux"]),

@@ -157,7 +157,11 @@ impl LoopDevice {
 
     /// Lets the kernel take the size of the backing file.
     pub(super) fn take_capacity(&self) -> io::Result<()> {
-        loop_ioctl::take_capacity(self.file.as_fd())
+        // Without CAP_SYS_ADMIN the kernel wants a descriptor that may write (`lo_ioctl` of drivers/block/loop.c). The number
+        // stays this device's for as long as `file` is open.
+        let writable = open(self.number, OpenOptions::new().read(true).write(true))?;
+        let writable = writable.ok_or(io::ErrorKind::NotFound)?;
+        loop_ioctl::take_capacity(writable.as_fd())
     }
 
     /// Unbinds it, at once or when its last opener closes it. Unbound already: success.
