@@ -41,9 +41,9 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use volume_client::types::DoctorCheck;
 
-pub(crate) use health::keep_readiness;
 pub use access::Access;
 use access::Gate;
+pub(crate) use health::keep_readiness;
 
 use crate::metrics::Metrics;
 use crate::model::Bytes;
