@@ -99,7 +99,7 @@ pub fn run_name() -> RequestId {
 /// Where it cannot be written.
 pub fn report_failure(spec: &str, error: &anyhow::Error, json: Option<&Path>) -> anyhow::Result<()> {
     let Some(path) = json else { return Ok(()) };
-    let mut report = CopyReport::begun(spec, Timestamp::now());
+    let mut report = CopyReport::begun(&source::shown(spec), Timestamp::now());
     report.fail(Outcome::Failed, error.as_ref(), None);
     write_json(path, &report)
 }

@@ -82,7 +82,7 @@ impl Copier {
     /// Copies the machine that `spec` names: image, package or NBD address. The disks before one that fails stay copied.
     /// Repeating it after a failure, or after a crash, uses the same volumes again.
     pub async fn copy(&self, spec: &str, watch: &dyn Watch) -> (CopyReport, Option<PipelineError>) {
-        let mut report = CopyReport::begun(spec, Timestamp::now());
+        let mut report = CopyReport::begun(&source::shown(spec), Timestamp::now());
         let error = self.copy_into(spec, watch, &mut report).await.err();
         report.finished_at = Timestamp::now();
         if let Some(error) = &error {
@@ -131,7 +131,7 @@ impl Copier {
     async fn open(&self, spec: &str, watch: &dyn Watch) -> Result<SourceMachine, PipelineError> {
         // Before hours are spent on unpacking.
         self.client.status().await.map_err(PipelineError::Daemon)?;
-        watch.say(&format!("opening {spec}"));
+        watch.say(&format!("opening {}", source::shown(spec)));
         tokio::select! {
             opened = source::open(spec, &self.sources) => Ok(opened?),
             () = stopped(&self.cancel) => Err(PipelineError::Cancelled),

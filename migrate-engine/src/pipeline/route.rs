@@ -55,7 +55,7 @@ pub(super) async fn connect(uri: String, options: NbdOptions) -> Result<Arc<NbdE
     let parsed = uri
         .parse()
         .map_err(|e: crate::block::nbd::NbdUriError| PipelineError::Address {
-            uri: uri.clone(),
+            uri: crate::source::shown(&uri),
             why: e.to_string(),
         })?;
     let connected = tokio::task::spawn_blocking(move || NbdExport::connect(parsed, options)).await;

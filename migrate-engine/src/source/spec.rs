@@ -22,7 +22,7 @@ impl Spec {
     pub fn parse(text: &OsStr) -> Result<Self, SourceError> {
         let refused = |reason: &str| {
             Err(SourceError::Spec {
-                spec: text.to_string_lossy().into_owned(),
+                spec: shown(&text.to_string_lossy()),
                 reason: reason.to_owned(),
             })
         };

@@ -84,7 +84,7 @@ async fn a_job_is_followed_from_the_worker_to_the_call_to_the_cloud() {
 /// Every family that daemon and service expose is in the tables of `docs/observability.md`, with no other labels.
 async fn what_is_counted_is_documented(site: &Site) {
     let document = include_str!("../../../docs/observability.md");
-    let daemon = telemetry::exposition::classic(&site.appliance.client().metrics().await.unwrap());
+    let daemon = site.appliance.client().metrics().await.unwrap();
     let token = std::fs::read_to_string(site.file("token")).unwrap();
     let service = reqwest::Client::new()
         .get(format!("{}/metrics", site.api))

@@ -211,8 +211,10 @@ fn tcp(authority: &str, socket: Option<String>) -> Result<NbdEndpoint, NbdUriErr
         Some(port) => match port.parse() {
             Ok(number) if number != 0 && port.bytes().all(|b| b.is_ascii_digit()) => number,
             _ => {
+                // Before an `@` stands who asks, with a password: that is not told.
+                let told = port.rsplit('@').next().unwrap_or_default();
                 return Err(NbdUriError::Port {
-                    port: port.chars().take(64).collect(),
+                    port: told.chars().take(64).collect(),
                 });
             }
         },
