@@ -7,8 +7,11 @@ use std::path::Path;
 use clap::Command;
 use clap_complete::Shell;
 
+/// What the file of a program's completions is called.
+type FileName = fn(&str) -> String;
+
 /// What a package brings of each shell's completions: the shell, its folder, and what the file is called.
-const SHELLS: [(Shell, &str, fn(&str) -> String); 3] = [
+const SHELLS: [(Shell, &str, FileName); 3] = [
     (Shell::Bash, "bash", str::to_owned),
     (Shell::Zsh, "zsh", |name| format!("_{name}")),
     (Shell::Fish, "fish", |name| format!("{name}.fish")),

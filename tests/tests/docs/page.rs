@@ -79,7 +79,7 @@ pub(crate) fn pages() -> Vec<Page> {
         }
     }
     found.sort();
-    found.iter().map(|path| page(path)).collect()
+    found.iter().map(page).collect()
 }
 
 /// One page.

@@ -35,7 +35,7 @@ impl Programs {
         while let Some(words) = open.pop() {
             let help = self.help(&words).clone();
             let verbs = help.verbs.iter().filter(|verb| *verb != "help");
-            open.extend(verbs.map(|verb| [words.as_slice(), &[verb.clone()]].concat()));
+            open.extend(verbs.map(|verb| [words.as_slice(), std::slice::from_ref(verb)].concat()));
             found.push((words, help));
         }
         found

@@ -76,6 +76,7 @@ fn every_key_that_a_page_mentions_is_one() {
 
 #[test]
 fn every_key_of_the_file_of_sources_is_told() {
+    let name = Regex::new("`([a-z_]+)`").unwrap();
     for (heading, section) in [
         ("[[vsphere]]", "vsphere"),
         ("[[files]]", "files"),
@@ -89,7 +90,6 @@ fn every_key_of_the_file_of_sources_is_told() {
             .expect("the file's form is wrong")
             .to_string();
         let expected = said.rsplit_once("expected").expect("it names the keys").1;
-        let name = Regex::new("`([a-z_]+)`").unwrap();
         let keys: Names = name
             .captures_iter(expected)
             .map(|found| found[1].to_owned())

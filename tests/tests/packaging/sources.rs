@@ -20,7 +20,8 @@ fn delivered() -> String {
 
 /// The file with all that it shows in force.
 fn in_force() -> String {
-    let lines = delivered().lines().map(|line| match line.strip_prefix("# ") {
+    let text = delivered();
+    let lines = text.lines().map(|line| match line.strip_prefix("# ") {
         Some(rest) if rest.starts_with("[[") => rest.to_owned(),
         Some(rest) if key_of(rest).is_some_and(|key| !OTHER_WAYS.contains(&key)) => rest.to_owned(),
         _ => line.to_owned(),

@@ -211,6 +211,18 @@ fn errand(socket: &std::path::Path) -> Errand {
     }
 }
 
+/// What a machine was frozen by.
+fn freezing() -> Call {
+    Call {
+        id: Uuid::from_u128(9),
+        host: "vc".to_owned(),
+        job: None,
+        ask: Ask::Release {
+            frozen: Uuid::from_u128(9),
+        },
+    }
+}
+
 #[tokio::test]
 async fn a_copy_has_a_way_to_its_export_until_it_has_ended() {
     let dir = tempfile::tempdir().unwrap();
@@ -218,7 +230,7 @@ async fn a_copy_has_a_way_to_its_export_until_it_has_ended() {
     let server = UnixListener::bind(&socket).unwrap();
     let hub = hub();
     arrives(&hub, 1).await;
-    let frozen = frozen::RemoteFrozen::begin(hub.clone(), "w", "vc", Uuid::from_u128(9));
+    let frozen = frozen::RemoteFrozen::begin(hub.clone(), "w", &freezing());
     let errand = errand(&socket);
     let progress = Arc::clone(&errand.progress);
     let disk = disk();
@@ -277,7 +289,7 @@ async fn a_copy_has_a_way_to_its_export_until_it_has_ended() {
 async fn a_digest_of_another_disk_is_not_believed() {
     let hub = hub();
     arrives(&hub, 1).await;
-    let frozen = frozen::RemoteFrozen::begin(hub.clone(), "w", "vc", Uuid::from_u128(9));
+    let frozen = frozen::RemoteFrozen::begin(hub.clone(), "w", &freezing());
     let disk = disk();
     let delivering = tokio::spawn(async move {
         let courier = crate::source::Frozen::courier(&frozen).unwrap();
