@@ -10,7 +10,7 @@ use crate::store::JobEnd;
 async fn every_metric_is_in_the_documents_with_its_labels_and_no_other_is() {
     let site = Site::new();
     let job = site.job().await;
-    site.work(job["job_id"].as_str().unwrap(), &JobEnd::Completed);
+    site.work(job["id"].as_str().unwrap(), &JobEnd::Completed);
     let (_, text) = site.ask("GET", "/metrics", json!({})).await;
     let Value::String(text) = text else {
         panic!("{text}")

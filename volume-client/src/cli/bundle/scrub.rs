@@ -7,10 +7,13 @@ use regex::{Captures, Regex};
 /// What stands in the place of what was taken out.
 const GONE: &str = "[scrubbed]";
 
+/// What a value may stand in; the first within JSON that is a text of JSON.
+const QUOTES: [&str; 3] = [r#"\""#, "\"", "'"];
+
 /// A word that names a secret, what may follow it before its value, and the value. Names of files of secrets are no secrets.
 static NAMED: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r#"(?i)([a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|signature|credential|private[_-]?key|psk|authorization|cookie|session[_-]?(?:id|key))[a-z0-9_-]*)(\\?["']?\s*(?:=|:|%3[aAdD])\s*)(\\?"(?:[^"\\]|\\[^"])*\\?"|'[^']*'|[^\s&,;"'}\])]+)"#,
+        r#"(?i)([a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|signature|credential|private[_-]?key|psk|authorization|cookie|session[_-]?(?:id|key))[a-z0-9_-]*)(\\?["']?\s*(?:=|:|%3[aAdD])\s*)(\\"(?:[^"\\]|\\\\\\"|\\[^"])*(?:\\")?|"(?:[^"\\]|\\.)*"?|'[^']*'|[^\s&,;"'}\])]+)"#,
     )
 });
 /// What comes with a request to say who asks.
@@ -46,11 +49,8 @@ pub(super) fn scrub(text: &str) -> (String, usize) {
             true => found[0].to_owned(),
             false => {
                 count += 1;
-                let quote = if found[3].starts_with(['"', '\'']) {
-                    &found[3][..1]
-                } else {
-                    ""
-                };
+                let quote = QUOTES.into_iter().find(|quote| found[3].starts_with(quote));
+                let quote = quote.unwrap_or_default();
                 format!("{}{}{quote}{GONE}{quote}", &found[1], &found[2])
             }
         }
@@ -97,6 +97,8 @@ mod tests {
             "-----BEGIN PRIVATE KEY-----\nhunter2hunter2",
             "VOLUMED_CLOUDSTACK_SECRET_KEY='hunter2hunter2'",
             "session_id: hunter2hunter2",
+            "\"token\":\"hunter2\\\"hunter2hunter2\"",
+            "\"token\":\"hunter2hunter2 cut off",
             "token hunter2: token=\"hunter2hunter2 with words\"",
         ] {
             let (clean, count) = scrub(text);
@@ -126,5 +128,8 @@ mod tests {
         let value: serde_json::Value =
             serde_json::from_str(&clean).unwrap_or_else(|e| panic!("{e}: {clean}"));
         assert_eq!((value["a"]["n"].as_i64(), count), (Some(1), 3), "{clean}");
+        let within = serde_json::json!({ "text": text }).to_string();
+        let outer: serde_json::Value = serde_json::from_str(&scrub(&within).0).unwrap();
+        assert!(!outer.to_string().contains("zzzz"), "{outer}");
     }
 }
