@@ -13,7 +13,7 @@ const QUOTES: [&str; 3] = [r#"\""#, "\"", "'"];
 /// A word that names a secret, what may follow it before its value, and the value. Names of files of secrets are no secrets.
 static NAMED: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r#"(?i)([a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|signature|credential|private[_-]?key|psk|authorization|cookie|session[_-]?(?:id|key))[a-z0-9_-]*)(\\?["']?\s*(?:=|:|%3[aAdD])\s*)(\\"(?:[^"\\]|\\\\\\"|\\[^"])*(?:\\")?|"(?:[^"\\]|\\.)*"?|'[^']*'|[^\s&,;"'}\])]+)"#,
+        r#"(?i)([a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|signature|credential|private[_-]?key|psk|authorization|cookie|session[_-]?(?:id|key))[a-z0-9_-]*)(\\?["']?\s*(?:=|:|%3[aAdD])\s*)(\\"(?:[^"\\]|\\\\\\"|\\[^"])*(?:\\")?|"(?:[^"\\]|\\.)*"?|'[^']*'|[^\s&,;"'\\}\])]+)"#,
     )
 });
 /// What comes with a request to say who asks.
