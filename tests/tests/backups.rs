@@ -12,7 +12,8 @@ use futures_util::TryStreamExt;
 use rusqlite::Connection;
 use volume_client::client::{DEFAULT_WAIT, IdempotencyKey};
 use volume_client::types::{
-    AttachVolume, ErrorCode, FindingKind, NewVolume, OperationStatus, VolumeId, VolumeState,
+    AttachVolume, ErrorCode, FindingKind, NewToken, NewVolume, OperationStatus, TokenScope, VolumeId,
+    VolumeState,
 };
 use whole_system_tests::{Appliance, Holder, Mount, VM, code_of, volumectl, volumed, wait_until};
 
@@ -166,9 +167,16 @@ async fn a_restored_database_is_not_taken_at_its_word() {
     let attached = appliance.create("attached later", MIB).await.id;
     let detached = appliance.create("detached later", MIB).await.id;
     appliance.attach(detached).await;
+    let token = NewToken {
+        name: "ci".to_owned(),
+        scope: TokenScope::Admin,
+        expires_at: None,
+    };
+    let secret = client.create_token(&token).await.unwrap().secret;
     let to = appliance.dir().join("backup");
     back_up(&appliance, &to);
 
+    client.revoke_token("ci").await.unwrap();
     client
         .delete_and_wait(deleted, Some("deleted later"), DEFAULT_WAIT)
         .await
@@ -190,6 +198,10 @@ async fn a_restored_database_is_not_taken_at_its_word() {
     assert!(restored.stdout.contains(".before-restore-"), "{restored:?}");
     appliance.start().await;
     let client = appliance.client();
+    assert!(
+        client.introspect_token(secret).await.unwrap().is_none(),
+        "it was revoked since"
+    );
     // The comparison takes seconds; until then nothing is done about a volume of then.
     let attach = AttachVolume { vm_id: VM.into() };
     assert_eq!(

@@ -3,7 +3,7 @@
 //! What was under way when the copy was made has ended since, one way or the other, and may have been undone after that; so it is
 //! neither gone on with nor undone (either would be a call on a belief of then). It ends as failed with `database_restored`, its
 //! idempotency key stays. No device is held or handed out, nothing counts as attached, every volume counts as written to and
-//! handed out. A volume is *unproven* until cloud and kernel were asked about it, after the time in which a call that nobody
+//! handed out. Tokens are revoked. A volume is *unproven* until cloud and kernel were asked about it, after the time in which a call that nobody
 //! knows of can still land; until then nothing about it is admitted (`docs/adr/0013-a-restored-database-is-a-claim.md`).
 
 use jiff::SignedDuration;
@@ -28,6 +28,7 @@ pub(super) fn take_over(tx: &Tx<'_>, expiry: SignedDuration) -> Result<(), Store
     );
     store::restored::skip_numbers(tx)?;
     store::restored::begin(tx, expiry)?;
+    revoke_tokens(tx)?;
     for operation in store::operations::all_open(tx)? {
         store::operations::end_as(tx, operation.id, &ended(&of))?;
     }
@@ -47,6 +48,24 @@ pub(super) fn take_over(tx: &Tx<'_>, expiry: SignedDuration) -> Result<(), Store
                 volume_id: Some(id),
                 why: Some(&format!("from a copy of {of}")),
                 before: Some(recorded.as_str()),
+                ..AuditEntry::default()
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// One that was revoked since the copy was made must not work again, and nobody knows which those are.
+fn revoke_tokens(tx: &Tx<'_>) -> Result<(), StoreError> {
+    for token in store::tokens::all(tx)? {
+        store::tokens::revoke(tx, &token.id)?;
+        store::audit::append(
+            tx,
+            &AuditEntry {
+                actor: "recovery",
+                action: "token_revoked",
+                before: Some(&token.name),
+                why: Some(WHY),
                 ..AuditEntry::default()
             },
         )?;
