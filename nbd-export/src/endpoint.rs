@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::ExportName;
+use crate::{ExportName, Tls};
 
 /// An address an NBD server listens on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,18 @@ pub enum Encryption {
 }
 
 impl NbdEndpoint {
+    /// An export of a server that listens there, with TLS or without.
+    pub(crate) fn served(listen: &NbdAddress, tls: Option<&Tls>, name: &ExportName) -> Self {
+        Self {
+            address: listen.dial(),
+            name: name.clone(),
+            encryption: match tls {
+                None => Encryption::None,
+                Some(_) => Encryption::Tls,
+            },
+        }
+    }
+
     /// The NBD URI: `nbd://host:port/name` or `nbd+unix:///name?socket=/path`; with TLS `nbds…`. What a client proves itself with
     /// is its own to add.
     #[must_use]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    Encryption, ExportError, ExportName, NbdAddress, NbdEndpoint, Tls,
+    ExportError, ExportName, NbdAddress, NbdEndpoint, Tls,
     handshake::Dial,
     runtime::plain_absolute,
     tls::{AUTHORITY, SERVER_CERTIFICATE, SERVER_KEY, check_listen},
@@ -86,14 +86,7 @@ impl NbdServerConfig {
 
     /// Where an export is.
     pub(super) fn endpoint(&self, name: &ExportName) -> NbdEndpoint {
-        NbdEndpoint {
-            address: self.listen.dial(),
-            name: name.clone(),
-            encryption: match self.tls {
-                None => Encryption::None,
-                Some(_) => Encryption::Tls,
-            },
-        }
+        NbdEndpoint::served(&self.listen, self.tls.as_ref(), name)
     }
 
     /// Writes the main configuration, or checks the appliance's own.

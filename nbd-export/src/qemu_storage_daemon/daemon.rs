@@ -22,7 +22,7 @@ use super::{
     qmp::{Qmp, QmpError},
 };
 use crate::{
-    AllowList, Encryption, ExportError, ExportName, NbdAddress, NbdEndpoint, Tls,
+    AllowList, ExportError, ExportName, NbdAddress, NbdEndpoint, Tls,
     handshake::Dial,
     process::{MARK, ServerProcess, search_path},
     runtime::{CommandLock, RuntimeDir, remove_if_there},
@@ -62,14 +62,7 @@ impl Daemon {
 
     /// Where one of its exports is.
     pub(super) fn endpoint(&self, name: &ExportName) -> NbdEndpoint {
-        NbdEndpoint {
-            address: self.listen.dial(),
-            name: name.clone(),
-            encryption: match self.tls {
-                None => Encryption::None,
-                Some(_) => Encryption::Tls,
-            },
-        }
+        NbdEndpoint::served(&self.listen, self.tls.as_ref(), name)
     }
 
     pub(super) async fn lock(&self) -> Result<CommandLock, ExportError> {
