@@ -27,6 +27,7 @@ mod loops;
 mod manual_pages;
 mod marker;
 mod mount;
+mod plain_http;
 pub mod power_cuts;
 mod privilege;
 mod raw;
@@ -51,6 +52,7 @@ pub use loops::{StackedLoop, backing_file, detach_within, loops_within, set_capa
 pub use manual_pages::write_pages;
 pub use marker::{count_markers, read_marker, write_marker, write_marker_at};
 pub use mount::Mount;
+pub use plain_http::plain_http;
 pub use privilege::is_root;
 pub use raw::{Answer, Raw};
 pub use refusal::{code_of, failed_operation};

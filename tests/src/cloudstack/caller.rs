@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
+use volume_client::client::trust::nobody;
 
 use super::account::Credentials;
 use super::refusal::Refusal;
@@ -43,8 +44,7 @@ impl Caller {
     /// Where no HTTP client can be made.
     #[must_use]
     pub fn new(url: String, credentials: Credentials) -> Self {
-        let http = reqwest::Client::builder()
-            .no_proxy()
+        let http = volume_client::client::http(nobody())
             .pool_max_idle_per_host(0)
             .build();
         Self {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::images::SIZE;
 use super::support::{Bench, PATIENCE, Running};
-use whole_system_tests::wait_until;
+use whole_system_tests::{plain_http, wait_until};
 
 /// Where an engine serves its progress.
 async fn address(engine: &mut Running) -> String {
@@ -16,7 +16,11 @@ async fn address(engine: &mut Running) -> String {
 }
 
 async fn text(address: &str, path: &str) -> String {
-    let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+    let answer = plain_http()
+        .get(format!("http://{address}{path}"))
+        .send()
+        .await
+        .unwrap();
     assert!(answer.status().is_success(), "{path}: {}", answer.status());
     answer.text().await.unwrap()
 }
@@ -42,7 +46,9 @@ async fn whoever_asks_sees_the_same_numbers() {
     let (image, listen) = (raw.to_str().unwrap(), ["--listen", "127.0.0.1:0"]);
     let mut engine = bench.start("seen", &[&[image, "--rate", "4MiB"][..], &listen].concat());
     let address = address(&mut engine).await;
-    let mut stream = reqwest::get(format!("http://{address}/api/v1/events"))
+    let mut stream = plain_http()
+        .get(format!("http://{address}/api/v1/events"))
+        .send()
         .await
         .unwrap();
     let seen = under_way(&address).await;

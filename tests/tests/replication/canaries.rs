@@ -15,7 +15,7 @@ use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::json;
 use whole_system_tests::cloudstack::Fault;
-use whole_system_tests::{CloudSite, binary, volumectl};
+use whole_system_tests::{CloudSite, binary, plain_http, volumectl};
 
 use super::support::{Secrets, Site, bytes};
 
@@ -125,7 +125,7 @@ impl Scene {
             self.hear(path, answer.to_string());
         }
         let token = fs::read_to_string(self.site.file("token")).unwrap();
-        let metrics = reqwest::Client::new()
+        let metrics = plain_http()
             .get(format!("{}/metrics", self.site.api))
             .bearer_auth(token.trim());
         self.hear(
@@ -333,7 +333,7 @@ async fn what_goes_wrong(scene: &mut Scene, vm: &serde_json::Value) {
         .discover(&json!({"vcenter": 7, "password": wrong}))
         .await;
     scene.hear("a refused request", refused.to_string());
-    let answer = reqwest::Client::new()
+    let answer = plain_http()
         .get(format!("{}/api/v1/replications", scene.site.api))
         .bearer_auth(&wrong)
         .send()

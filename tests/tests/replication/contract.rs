@@ -2,6 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use whole_system_tests::plain_http;
 
 use super::support::Site;
 
@@ -193,14 +194,16 @@ async fn without_the_token_nothing_is_told() {
     };
     for path in ["/api/v1/replications", "/api/v1/transfers", "/metrics"] {
         for token in ["", "wrong"] {
-            let request = reqwest::Client::new()
-                .get(format!("{}{path}", site.api))
-                .bearer_auth(token);
+            let request = plain_http().get(format!("{}{path}", site.api)).bearer_auth(token);
             let answer = request.send().await.unwrap();
             assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
         }
     }
-    let alive = reqwest::get(format!("{}/healthz", site.api)).await.unwrap();
+    let alive = plain_http()
+        .get(format!("{}/healthz", site.api))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(alive.status(), StatusCode::OK);
 }
 
@@ -210,7 +213,7 @@ async fn a_request_has_a_name_in_its_answer_and_in_what_went_wrong() {
         return;
     };
     for (brought, is_taken) in [("order-7", true), ("a b", false)] {
-        let request = reqwest::Client::new()
+        let request = plain_http()
             .get(format!("{}/api/v1/replications", site.api))
             .header("x-request-id", brought);
         let answer = request.send().await.unwrap();
@@ -230,7 +233,11 @@ async fn whether_the_service_is_ready_tells_what_is_wrong() {
         return;
     };
     let ready = async |site: &Site| {
-        let answer = reqwest::get(format!("{}/readyz", site.api)).await.unwrap();
+        let answer = plain_http()
+            .get(format!("{}/readyz", site.api))
+            .send()
+            .await
+            .unwrap();
         (answer.status(), answer.json::<Value>().await.unwrap())
     };
     let (status, told) = ready(&site).await;
@@ -285,7 +292,7 @@ async fn a_request_that_is_repeated_with_its_key_is_one_job_and_events_tell_of_i
     };
     let vm = site.machines().await.remove(0);
     let token = std::fs::read_to_string(site.file("token")).unwrap();
-    let client = reqwest::Client::new();
+    let client = plain_http();
     let mut events = client
         .get(format!("{}/api/v1/events", site.api))
         .bearer_auth(token.trim())

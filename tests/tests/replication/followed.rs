@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use telemetry::families::families;
-use whole_system_tests::{CloudSite, volumectl};
+use whole_system_tests::{CloudSite, plain_http, volumectl};
 
 use super::support::{Secrets, Site, bytes};
 
@@ -86,7 +86,7 @@ async fn what_is_counted_is_documented(site: &Site) {
     let document = include_str!("../../../docs/observability.md");
     let daemon = site.appliance.client().metrics().await.unwrap();
     let token = std::fs::read_to_string(site.file("token")).unwrap();
-    let service = reqwest::Client::new()
+    let service = plain_http()
         .get(format!("{}/metrics", site.api))
         .bearer_auth(token.trim());
     let service = service.send().await.unwrap().text().await.unwrap();

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use whole_system_tests::{binary, wait_until};
+use whole_system_tests::{binary, plain_http, wait_until};
 
 use super::interruptions::full_machine;
 use super::support::{PATIENCE, Site};
@@ -137,7 +137,9 @@ async fn a_schedule_is_taken_up_begun_by_hand_and_tells_what_became_of_each_mach
         (status.as_u16(), &problem["code"]),
         (404, &json!("schedule_not_found"))
     );
-    let open = reqwest::get(format!("{}/api/v1/schedules", site.api))
+    let open = plain_http()
+        .get(format!("{}/api/v1/schedules", site.api))
+        .send()
         .await
         .unwrap();
     assert_eq!(open.status(), StatusCode::UNAUTHORIZED);

@@ -11,7 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use volume_client::client::VolumeFilter;
 use volume_client::types::{Cursor, Volume, VolumeState};
-use whole_system_tests::{Appliance, VCENTER_PASSWORD, VCENTER_USER, Vcenter, binary, wait_until};
+use whole_system_tests::{
+    Appliance, VCENTER_PASSWORD, VCENTER_USER, Vcenter, binary, plain_http, wait_until,
+};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) const MIB: u64 = 1 << 20;
@@ -356,7 +358,7 @@ impl Site {
     /// Asks the API of replications.
     pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> (StatusCode, Value) {
         let token = fs::read_to_string(self.file("token")).unwrap();
-        let request = reqwest::Client::new()
+        let request = plain_http()
             .request(method, format!("{}/api/v1{path}", self.api))
             .bearer_auth(token.trim());
         let request = match body {
@@ -380,7 +382,7 @@ impl Site {
 
     /// The machines, by the API of discovery.
     pub(crate) async fn discover(&self, body: &Value) -> (StatusCode, Value) {
-        let answer = reqwest::Client::new()
+        let answer = plain_http()
             .post(format!("{}/api/v1/discover", self.discovery))
             .body(body.to_string())
             .send()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::json;
-use whole_system_tests::wait_until;
+use whole_system_tests::{plain_http, wait_until};
 
 use super::interruptions::{STORM, full_machine, moving, stopped_and_killed, storm};
 use super::support::{MIB, PATIENCE, Site, bytes};
@@ -185,7 +185,7 @@ async fn workers_that_cannot_be_listened_to_say_why() {
         .split_once('\n')
         .unwrap()
         .0;
-    let answer = reqwest::Client::new()
+    let answer = plain_http()
         .post(format!("{discovery}/api/v1/discover"))
         .body(site.everything().to_string())
         .send()

@@ -18,8 +18,9 @@ use crate::types::{LeaseId, OperationId, OperationKind, OperationStatus, VolumeS
 
 const AFTER_HELP: &str = "\
 Environment:
-  VOLUMED_URL     address of the daemon, http://127.0.0.1:PORT; goes before VOLUMED_SOCKET
-  VOLUMED_TOKEN_FILE  file with the token for VOLUMED_URL
+  VOLUMED_URL     address of the daemon, https://HOST:PORT or http://127.0.0.1:PORT; goes before VOLUMED_SOCKET
+  VOLUMED_TOKEN_FILE, VOLUMED_CA_FILE, VOLUMED_FINGERPRINT, VOLUMED_CERTIFICATE, VOLUMED_KEY
+                  what goes with VOLUMED_URL, like the options of these names
   VOLUMED_SOCKET  Unix socket of the daemon; /run/volumed/volumed.sock where neither is set
 
 Exit codes:
@@ -45,12 +46,24 @@ pub(super) struct Global {
     /// The daemon's Unix socket
     #[arg(long, global = true, value_name = "PATH", conflicts_with = "url")]
     pub(super) socket: Option<PathBuf>,
-    /// The daemon's loopback address, http://127.0.0.1:PORT
+    /// The daemon's address, https://HOST:PORT, or http://127.0.0.1:PORT on this machine
     #[arg(long, global = true, value_name = "URL")]
     pub(super) url: Option<String>,
     /// The file with the token for --url
     #[arg(long, global = true, value_name = "PATH")]
     pub(super) token_file: Option<PathBuf>,
+    /// Believe whoever an authority of this PEM file vouches for to be the daemon; without it, an authority of the system
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "fingerprint")]
+    pub(super) ca_file: Option<PathBuf>,
+    /// Believe whoever has the certificate of this SHA-256 fingerprint to be the daemon
+    #[arg(long, global = true, value_name = "AB:CD:…")]
+    pub(super) fingerprint: Option<String>,
+    /// Show the daemon this certificate (PEM); goes with --key
+    #[arg(long, global = true, value_name = "PATH", requires = "key")]
+    pub(super) certificate: Option<PathBuf>,
+    /// The private key of that certificate (PEM)
+    #[arg(long, global = true, value_name = "PATH", requires = "certificate")]
+    pub(super) key: Option<PathBuf>,
     /// Print the API's own JSON
     #[arg(long, global = true)]
     json: bool,

@@ -74,15 +74,23 @@ fn run(args: Args) -> Result<(), Failure> {
 
 fn connect(global: &Global) -> Result<VolumedClient, Failure> {
     let builder = VolumedClient::builder();
-    let builder = match (&global.socket, &global.url) {
+    let mut builder = match (&global.socket, &global.url) {
         (Some(socket), _) => builder.unix(socket),
         (None, Some(url)) => builder.http(url),
         (None, None) => builder.from_env(),
     };
-    let builder = match &global.token_file {
-        Some(path) => builder.token_file(path),
-        None => builder,
-    };
+    if let Some(path) = &global.token_file {
+        builder = builder.token_file(path);
+    }
+    if let Some(path) = &global.ca_file {
+        builder = builder.ca_file(path);
+    }
+    if let Some(text) = &global.fingerprint {
+        builder = builder.fingerprint(text);
+    }
+    if let (Some(certificate), Some(key)) = (&global.certificate, &global.key) {
+        builder = builder.certificate(certificate, key);
+    }
     let client = builder
         .request_timeout(global.timeout.min(Duration::from_secs(30)))
         .build();

@@ -1,7 +1,6 @@
 //! How a client is set up: where the daemon is, how long to wait for it, how often to try.
 
 use std::env;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +8,14 @@ use std::time::Duration;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
+use tokio_rustls::rustls::ClientConfig;
+
+use super::address::Address;
+use super::trust::{self, Identity, Trust};
 use super::{ClientError, VolumedClient};
 
 /// Where the daemon listens when nothing else is said.
 pub const DEFAULT_SOCKET: &str = "/run/volumed/volumed.sock";
-
-/// `sun_path` holds 108 bytes with its final zero.
-const MAX_SOCKET_PATH: usize = 107;
 
 /// What every clone of a client shares.
 #[derive(Debug)]
@@ -32,13 +32,6 @@ pub(super) struct Settings {
     pub(super) headers: fn(&mut HeaderMap),
 }
 
-#[derive(Debug, Clone)]
-enum Address {
-    Unix(PathBuf),
-    Loopback(String),
-    Remote(String),
-}
-
 /// Builds a [`VolumedClient`].
 #[derive(Debug, Clone)]
 #[must_use]
@@ -49,6 +42,10 @@ pub struct ClientBuilder {
     attempts: u32,
     headers: fn(&mut HeaderMap),
     token_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    fingerprint: Option<String>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
 }
 
 impl Default for ClientBuilder {
@@ -60,6 +57,10 @@ impl Default for ClientBuilder {
             attempts: 4,
             headers: |_| {},
             token_file: None,
+            ca_file: None,
+            fingerprint: None,
+            certificate: None,
+            key: None,
         }
     }
 }
@@ -71,9 +72,10 @@ impl ClientBuilder {
         self
     }
 
-    /// The daemon listens at this `http://` address, which must be a loopback one: the bytes travel in the clear.
+    /// The daemon listens at this address: `https://` wherever that is, or `http://` on this machine, as the bytes travel in the
+    /// clear then.
     pub fn http(mut self, url: impl Into<String>) -> Self {
-        self.address = Address::Loopback(url.into());
+        self.address = Address::Url(url.into());
         self
     }
 
@@ -89,11 +91,37 @@ impl ClientBuilder {
         self
     }
 
-    /// Takes the address from `VOLUMED_URL` (loopback only), else `VOLUMED_SOCKET`; keeps the present one if
-    /// neither is set. The file of the token is that of `VOLUMED_TOKEN_FILE`, where that is set.
+    /// Over TLS, whoever an authority of this PEM file vouches for is believed to be the daemon; else whoever an authority of the
+    /// system vouches for.
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(path.into());
+        self
+    }
+
+    /// Over TLS, whoever has the certificate of this SHA-256 fingerprint is believed to be the daemon, and nobody else.
+    pub fn fingerprint(mut self, text: impl Into<String>) -> Self {
+        self.fingerprint = Some(text.into());
+        self
+    }
+
+    /// Over TLS, this certificate and its key (PEM) are shown to the daemon.
+    pub fn certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        (self.certificate, self.key) = (Some(certificate.into()), Some(key.into()));
+        self
+    }
+
+    /// Takes the address from `VOLUMED_URL`, else `VOLUMED_SOCKET`; keeps the present one if neither is set. What goes with it
+    /// over TLS is taken from `VOLUMED_TOKEN_FILE`, `VOLUMED_CA_FILE`, `VOLUMED_FINGERPRINT`, `VOLUMED_CERTIFICATE` and
+    /// `VOLUMED_KEY`, where those are set.
     pub fn from_env(mut self) -> Self {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty());
-        self.token_file = set("VOLUMED_TOKEN_FILE").map(PathBuf::from).or(self.token_file);
+        let path = |name| set(name).map(PathBuf::from);
+        self.token_file = path("VOLUMED_TOKEN_FILE").or(self.token_file);
+        self.ca_file = path("VOLUMED_CA_FILE").or(self.ca_file);
+        self.certificate = path("VOLUMED_CERTIFICATE").or(self.certificate);
+        self.key = path("VOLUMED_KEY").or(self.key);
+        let fingerprint = set("VOLUMED_FINGERPRINT").map(|text| text.to_string_lossy().into_owned());
+        self.fingerprint = fingerprint.or(self.fingerprint);
         if let Some(url) = set("VOLUMED_URL") {
             return self.http(url.to_string_lossy());
         }
@@ -138,38 +166,22 @@ impl ClientBuilder {
             target: target.to_owned(),
             reason,
         };
-        let mut http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
+        let tls = match self.address.socket() {
+            Some(_) => trust::nobody(),
+            None => self.tls()?,
+        };
+        let mut http = super::http(tls)
             .connect_timeout(self.connect_timeout)
             .user_agent(concat!("volume-client/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = &self.token_file {
             let header = bearer(path).map_err(|reason| bad(&path.display().to_string(), reason))?;
             http = http.default_headers(HeaderMap::from_iter([(AUTHORIZATION, header)]));
         }
-        let (target, base) = match &self.address {
-            Address::Unix(path) => {
-                let target = format!("unix:{}", path.display());
-                if path.as_os_str().is_empty() || path.as_os_str().len() > MAX_SOCKET_PATH {
-                    return Err(bad(
-                        &target,
-                        format!("a socket's path has 1 to {MAX_SOCKET_PATH} bytes"),
-                    ));
-                }
-                http = http.unix_socket(path.clone());
-                let base = Url::parse("http://localhost/").expect("a constant URL");
-                (target, base)
-            }
-            Address::Loopback(url) => {
-                let base = parse(url).map_err(|reason| bad(url, reason))?;
-                if !is_loopback(&base) {
-                    let reason = "it is not a loopback address, and requests travel in the clear";
-                    return Err(bad(url, reason.to_owned()));
-                }
-                (url.clone(), base)
-            }
-            Address::Remote(url) => (url.clone(), parse(url).map_err(|reason| bad(url, reason))?),
-        };
+        let target = self.address.shown();
+        let base = self.address.base().map_err(|reason| bad(&target, reason))?;
+        if let Some(path) = self.address.socket() {
+            http = http.unix_socket(path);
+        }
         let http = http.build().map_err(|e| bad(&target, e.to_string()))?;
         let inner = Arc::new(Settings {
             target,
@@ -187,6 +199,42 @@ impl ClientBuilder {
     }
 }
 
+impl ClientBuilder {
+    /// Whom to believe to be the daemon, and who we are there. Blocks on the file system.
+    fn tls(&self) -> Result<ClientConfig, ClientError> {
+        let bad = |target: &str, reason: String| ClientError::BadAddress {
+            target: target.to_owned(),
+            reason,
+        };
+        let trust = match (&self.ca_file, &self.fingerprint) {
+            (Some(_), Some(text)) => {
+                return Err(bad(
+                    text,
+                    "give an authority or a fingerprint, and not both".to_owned(),
+                ));
+            }
+            (Some(path), None) => Trust::CaFile(path.clone()),
+            (None, Some(text)) => Trust::Pinned(text.parse().map_err(|error| bad(text, format!("{error}")))?),
+            (None, None) => Trust::SystemRoots,
+        };
+        let made = match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => trust::client_config_as(
+                &trust,
+                &Identity {
+                    certificate: certificate.clone(),
+                    key: key.clone(),
+                },
+            ),
+            (None, None) => trust::client_config(&trust),
+            (Some(one), None) | (None, Some(one)) => {
+                let reason = "a certificate goes with its key: give both".to_owned();
+                return Err(bad(&one.display().to_string(), reason));
+            }
+        };
+        made.map_err(|error| bad(&error.place, error.source.to_string()))
+    }
+}
+
 /// The header with the token of a file.
 fn bearer(path: &Path) -> Result<HeaderValue, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read the token: {error}"))?;
@@ -199,23 +247,6 @@ fn bearer(path: &Path) -> Result<HeaderValue, String> {
     Ok(header)
 }
 
-fn parse(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|e| e.to_string())?;
-    if url.scheme() != "http" {
-        return Err("only http:// is spoken".to_owned());
-    }
-    if url.path() != "/" || url.query().is_some() || !url.username().is_empty() || url.password().is_some() {
-        return Err("expected http://HOST:PORT and nothing more".to_owned());
-    }
-    Ok(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,15 +257,17 @@ mod tests {
             "http://127.0.0.1:8090",
             "http://localhost:1/",
             "http://[::1]:8090",
+            "https://10.0.0.1:8090",
         ] {
             VolumedClient::http(good).unwrap();
         }
         for bad in [
             "http://10.0.0.1:8090",
             "http://localhost.example:1",
-            "https://127.0.0.1",
             "http://127.0.0.1/api",
             "http://user:secret@127.0.0.1/",
+            "https://10.0.0.1:8090/api",
+            "ftp://127.0.0.1",
             "127.0.0.1:8090",
         ] {
             assert!(VolumedClient::http(bad).is_err(), "{bad}");
@@ -243,6 +276,21 @@ mod tests {
             .http_remote("http://10.0.0.1:8090")
             .build()
             .unwrap();
+    }
+
+    #[test]
+    fn whom_to_believe_is_said_once_and_well() {
+        let builder = || VolumedClient::builder().http("https://10.0.0.1");
+        for (wrong, word) in [
+            (builder().ca_file("/nowhere.pem"), "/nowhere.pem"),
+            (builder().fingerprint("AB:CD"), "SHA-256"),
+            (builder().fingerprint("AB:CD").ca_file("/x"), "not both"),
+            (builder().certificate("/nowhere.pem", "/key.pem"), "/nowhere.pem"),
+        ] {
+            let error = wrong.build().unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+        builder().fingerprint("ab".repeat(32)).build().unwrap();
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::IdempotencyKey;
+use super::trust::Rejection;
 use crate::types::{ErrorCode, Operation, OperationId, Problem};
 
 /// Why a call did not give what was asked for.
@@ -27,6 +28,15 @@ pub enum ClientError {
         /// What the last try met.
         #[source]
         source: reqwest::Error,
+    },
+    /// Who answers there shows a certificate that is not to be believed: nothing was asked.
+    #[error("the certificate that {target} shows is not to be believed: its fingerprint is {}", source.found())]
+    Untrusted {
+        /// The address.
+        target: String,
+        /// Why not.
+        #[source]
+        source: Box<Rejection>,
     },
     /// The daemon did not answer in time. Of a change it is not known whether it happened.
     #[error("no answer to {what} within {after:?}")]
@@ -185,10 +195,15 @@ impl ClientError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::BadAddress { .. } => "give a socket's path, or http://127.0.0.1:8090".to_owned(),
+            Self::BadAddress { .. } => "give a socket's path, https://HOST:PORT, or http://127.0.0.1:8090".to_owned(),
             Self::Unreachable { .. } => {
                 "is volumed running, and may you use its socket? `systemctl status volumed`; another place is \
                  named by VOLUMED_SOCKET or VOLUMED_URL"
+                    .to_owned()
+            }
+            Self::Untrusted { .. } => {
+                "compare it with the one on the appliance; where it is the right one, give it with --fingerprint, or its authority \
+                 with --ca-file"
                     .to_owned()
             }
             Self::TimedOut { key: Some(key), .. } | Self::AnswerLost { key: Some(key), .. } => format!(

@@ -16,6 +16,7 @@
 //!
 //! Answers are read to 16 MiB at most, but for a backup, which is written as it comes.
 
+mod address;
 mod backup;
 mod builder;
 mod device;
@@ -35,6 +36,7 @@ mod snapshot;
 mod sse;
 mod token;
 mod transport;
+pub mod trust;
 mod volume;
 mod wait;
 
@@ -62,6 +64,14 @@ pub struct VolumedClient {
     request_id: Option<RequestId>,
 }
 
+/// What HTTP clients of ours are built from: no proxy, no redirects, and of servers those are believed that `tls` says.
+pub fn http(tls: tokio_rustls::rustls::ClientConfig) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_backend_preconfigured(tls)
+}
+
 impl VolumedClient {
     /// Starts from the default: the Unix socket [`DEFAULT_SOCKET`].
     pub fn builder() -> ClientBuilder {
@@ -76,7 +86,7 @@ impl VolumedClient {
         Self::builder().unix(path).build()
     }
 
-    /// A client of the daemon at a loopback `http://` address, with the default time-outs.
+    /// A client of the daemon at an `https://` address, or an `http://` address of this machine, with the default time-outs.
     ///
     /// # Errors
     /// [`ClientError::BadAddress`] if it is no such address.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
+use super::trust::rejected;
 use super::{ClientError, IdempotencyKey, ProtocolError, VolumedClient};
 use crate::types::{Operation, Problem};
 
@@ -189,6 +190,12 @@ impl Described {
         let source = error.without_url();
         if source.is_connect() {
             let target = self.target.clone();
+            if let Some(refusal) = rejected(&source) {
+                return ClientError::Untrusted {
+                    target,
+                    source: Box::new(refusal),
+                };
+            }
             return ClientError::Unreachable { target, source };
         }
         if source.is_timeout() {

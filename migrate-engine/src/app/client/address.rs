@@ -1,4 +1,4 @@
-//! Where the service is: on the loopback, as the token travels in the clear.
+//! Where the service is: over TLS anywhere, in the clear on the loopback only, as the token travels with each request.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use reqwest::Url;
 
 use super::ClientError;
 
-/// Reads `http://HOST:PORT`.
+/// Reads `http://HOST:PORT` or `https://HOST:PORT`.
 pub(super) fn parse(text: &str) -> Result<Url, ClientError> {
     let bad = |why: &str| ClientError::Address {
         // A password in it is not repeated.
@@ -16,12 +16,12 @@ pub(super) fn parse(text: &str) -> Result<Url, ClientError> {
     let url = Url::parse(text).map_err(|error| bad(&error.to_string()))?;
     let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     match () {
-        () if url.scheme() != "http" => Err(bad("only http:// is spoken")),
+        () if !matches!(url.scheme(), "http" | "https") => Err(bad("only http:// and https:// are spoken")),
         () if !is_bare || !url.username().is_empty() || url.password().is_some() => {
-            Err(bad("write http://HOST:PORT and nothing more"))
+            Err(bad("write https://HOST:PORT and nothing more"))
         }
-        () if !is_loopback(&url) => Err(bad(
-            "it is not on this machine, and the token would travel in the clear",
+        () if url.scheme() == "http" && !is_loopback(&url) => Err(bad(
+            "it is not on this machine, and the token would travel in the clear: write https://",
         )),
         () => Ok(url),
     }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use volume_client::client::trust::{Rejection, TrustError};
+
 /// Why the service did not do what it was asked for. Texts of the service hold nothing that a terminal would obey.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -38,6 +40,18 @@ pub enum ClientError {
         #[source]
         source: reqwest::Error,
     },
+    /// Who answers there shows a certificate that is not to be believed. Nothing was asked.
+    #[error("the certificate that {url} shows is not to be believed: its fingerprint is {}", source.found())]
+    Untrusted {
+        /// Where.
+        url: String,
+        /// Why not.
+        #[source]
+        source: Box<Rejection>,
+    },
+    /// Whom to believe could not be read.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// It was asked, and has not answered; it may have done what was asked.
     #[error("the service at {url} has not answered within {} s", after.as_secs())]
     Late {
@@ -89,8 +103,7 @@ impl ClientError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Address { .. } => {
-                "give its address on this machine, such as --url http://127.0.0.1:8082; to a service elsewhere lead a tunnel \
-                 (`ssh -L 8082:127.0.0.1:8082 HOST`)"
+                "give its address: https://HOST:PORT where it listens over TLS, or on this machine http://127.0.0.1:8082"
             }
             Self::TokenFile { .. } => {
                 "`migrate-engine serve` makes the file when it first starts; name it with --token-file, and read it as the \
@@ -101,6 +114,13 @@ impl ClientError {
             }
             Self::Unreachable { .. } => {
                 "start it with `migrate-engine serve`, or say where it listens with --url http://127.0.0.1:PORT"
+            }
+            Self::Untrusted { .. } => {
+                "compare it with the one that the service says when it starts; where it is the right one, give it with \
+                 --fingerprint, or its authority with --ca-file"
+            }
+            Self::Trust(_) => {
+                "name a file of certificates in PEM with --ca-file, or the service's own with --fingerprint"
             }
             Self::Late { .. } | Self::Lost { .. } => "`migrate-engine jobs` tells what it is doing",
             Self::Strange { .. } => {
@@ -130,6 +150,7 @@ impl ClientError {
             Self::Address { .. } => "bad_address",
             Self::TokenFile { .. } | Self::NoToken { .. } => "no_token",
             Self::Unreachable { .. } => "service_unreachable",
+            Self::Untrusted { .. } | Self::Trust(_) => "untrusted",
             Self::Late { .. } | Self::Lost { .. } => "answer_lost",
             Self::Unauthorized { .. } => "unauthorized",
             Self::Strange { .. } => "strange_answer",

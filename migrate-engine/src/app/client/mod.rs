@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::model::{JobStatus, MachineSpec, ReplicationType};
+use crate::source::vsphere::Trust;
 
 pub use error::ClientError;
 pub use job::{Job, JobDisk, JobStep};
@@ -75,12 +76,12 @@ struct Known {
 }
 
 impl Client {
-    /// A client of the service at `url`. Reads the token; connects to nothing yet.
+    /// A client of the service at `url`, which over TLS `trust` has to vouch for. Reads the token; connects to nothing yet.
     ///
     /// # Errors
-    /// An address that is none, a token that cannot be read.
-    pub fn new(url: &str, token_file: &Path) -> Result<Self, ClientError> {
-        Self::of(address::parse(url)?, token_file)
+    /// An address that is none, a token or a certificate that cannot be read.
+    pub fn new(url: &str, token_file: &Path, trust: &Trust) -> Result<Self, ClientError> {
+        Self::of(address::parse(url)?, token_file, trust)
     }
 
     /// The sources that the service knows.

@@ -8,9 +8,11 @@ use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use volume_client::client::trust::{nobody, rejected};
 
 use super::super::plain::plain;
 use super::ClientError;
+use crate::source::vsphere::{Trust, client_config};
 
 /// How long an answer may take; the service itself gives up on a source after 14 seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -73,7 +75,7 @@ impl<'a> Question<'a> {
 }
 
 impl Client {
-    pub(super) fn of(base: Url, token_file: &Path) -> Result<Self, ClientError> {
+    pub(super) fn of(base: Url, token_file: &Path, trust: &Trust) -> Result<Self, ClientError> {
         let path = || token_file.to_owned();
         let text = std::fs::read_to_string(token_file)
             .map_err(|source| ClientError::TokenFile { path: path(), source })?;
@@ -81,9 +83,11 @@ impl Client {
         let header = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok());
         let mut header = header.ok_or_else(|| ClientError::NoToken { path: path() })?;
         header.set_sensitive(true);
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
+        let tls = match base.scheme() {
+            "https" => client_config(trust)?,
+            _ => nobody(),
+        };
+        let http = volume_client::client::http(tls)
             .connect_timeout(CONNECT)
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, header)]))
             .user_agent(concat!("migrate-engine/", env!("CARGO_PKG_VERSION")))
@@ -169,6 +173,10 @@ impl Client {
 
     fn failure(&self, error: reqwest::Error, after: Duration) -> ClientError {
         let (url, source) = (shown(&self.base), error.without_url());
+        if let Some(refusal) = rejected(&source) {
+            let source = Box::new(refusal);
+            return ClientError::Untrusted { url, source };
+        }
         match () {
             () if source.is_connect() => ClientError::Unreachable { url, source },
             () if source.is_timeout() => ClientError::Late { url, after },

@@ -7,8 +7,13 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use parking_lot::Mutex;
+use serving::{Certificate, CertificateFiles, Clients, Door, Limits, Listener, Server};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::source::vsphere::Fingerprint;
 
 /// A service that answers everything the same, and keeps what it was asked.
 async fn service(status: u16, body: &'static str) -> (Client, Arc<Mutex<Vec<String>>>, tempfile::TempDir) {
@@ -30,7 +35,7 @@ async fn service(status: u16, body: &'static str) -> (Client, Arc<Mutex<Vec<Stri
 fn client(url: &str, dir: &tempfile::TempDir, token: &str) -> Result<Client, ClientError> {
     let file = dir.path().join("token");
     std::fs::write(&file, token).unwrap();
-    Client::new(url, &file)
+    Client::new(url, &file, &Trust::SystemRoots)
 }
 
 #[tokio::test]
@@ -99,13 +104,57 @@ async fn strangers_wrong_tokens_and_silence_are_told_apart() {
     assert_eq!((error.code(), error.may_pass()), ("service_unreachable", true));
 }
 
+#[tokio::test]
+async fn over_tls_only_who_is_trusted_gets_the_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = CertificateFiles {
+        certificate: dir.path().join("cert.pem"),
+        key: dir.path().join("key.pem"),
+    };
+    serving::certificate::make_where_missing(&files).unwrap();
+    let shown = Arc::new(Certificate::read(files.clone(), Clients::Unasked).unwrap());
+    let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("https://localhost:{}", listener.address().unwrap().port());
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let answer = move || async move {
+        *count.lock() += 1;
+        r#"{"sources": []}"#
+    };
+    let server = Server::new(Limits::default());
+    let door = Door::far(listener, &shown);
+    let router = Router::new().fallback(answer);
+    tokio::spawn(async move { server.answer(door, router, CancellationToken::new()).await });
+
+    let file = dir.path().join("token");
+    std::fs::write(&file, "letmein").unwrap();
+    let certificate = CertificateDer::from_pem_file(&files.certificate).unwrap();
+    let right = Trust::Pinned(Fingerprint::of(&certificate));
+    let wrong = Trust::Pinned(Fingerprint::of(b"another"));
+    for (trust, code) in [
+        (right, None),
+        (Trust::CaFile(files.certificate.clone()), None),
+        (wrong, Some("untrusted")),
+        (Trust::SystemRoots, Some("untrusted")),
+    ] {
+        *asked.lock() = 0;
+        let answer = Client::new(&url, &file, &trust).unwrap().sources().await;
+        assert_eq!(
+            answer.as_ref().err().map(ClientError::code),
+            code,
+            "{trust:?}: {answer:?}"
+        );
+        assert_eq!(*asked.lock(), u32::from(code.is_none()), "{trust:?}");
+    }
+}
+
 #[test]
 fn addresses_elsewhere_and_files_without_a_token_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     for bad in [
         "",
         "127.0.0.1:8082",
-        "https://127.0.0.1",
+        "ftp://127.0.0.1",
         "http://10.0.0.1:8082",
         "http://127.0.0.1/api",
         "http://me:hunter2@127.0.0.1",
@@ -119,6 +168,7 @@ fn addresses_elsewhere_and_files_without_a_token_are_refused() {
         "http://127.0.0.1:8082",
         "http://localhost:1/",
         "http://[::1]:8082",
+        "https://10.0.0.1:8082",
     ] {
         client(good, &dir, "x").unwrap();
     }
@@ -128,6 +178,6 @@ fn addresses_elsewhere_and_files_without_a_token_are_refused() {
             "no_token"
         );
     }
-    let error = Client::new("http://[::1]:1", &dir.path().join("nowhere")).unwrap_err();
+    let error = Client::new("http://[::1]:1", &dir.path().join("nowhere"), &Trust::SystemRoots).unwrap_err();
     assert!(error.to_string().contains("nowhere"), "{error}");
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::TrustError;
 use super::http::HttpError;
 use super::inventory::DiskProblem;
 use super::soap::{Fault, XmlError};
-use super::trust::TrustError;
 
 /// Why something could not be had from a vCenter or a host. Says what we were doing and what to do about it.
 #[derive(Debug, thiserror::Error)]

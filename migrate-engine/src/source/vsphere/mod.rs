@@ -29,7 +29,7 @@ mod soap;
 mod task;
 #[cfg(test)]
 mod tests;
-mod trust;
+mod thumbprint;
 mod vddk;
 
 pub use change_tracking::{
@@ -52,6 +52,7 @@ pub use replication::VsphereSource;
 pub use session::{About, Session};
 pub use snapshot::{Quiesce, SnapshotDisks, SnapshotNode, SnapshotRequest};
 pub use soap::{Fault, XmlError};
-pub(crate) use trust::client_config;
-pub use trust::{Fingerprint, FingerprintParseError, Thumbprint, Trust, TrustError};
+pub use thumbprint::Thumbprint;
 pub use vddk::{Vddk, VddkDisk, VddkError, VddkLogin, VddkPlace};
+pub(crate) use volume_client::client::trust::client_config;
+pub use volume_client::client::trust::{Fingerprint, FingerprintParseError, Trust, TrustError};

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::client::trust::nobody;
+
 use super::parts::{file, said};
 use super::{LARGEST, Part, Wanted};
 
@@ -28,9 +30,7 @@ async fn ask(url: String, token: PathBuf) -> Result<Vec<u8>, String> {
     // It need not be told to a service that wants none.
     let token = file(token).await.unwrap_or_default();
     let token = String::from_utf8_lossy(&token).trim().to_owned();
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
+    let http = crate::client::http(nobody())
         .timeout(Duration::from_secs(20))
         .build()
         .map_err(said)?;

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::super::trust::{Thumbprint, Trust};
 use super::super::{Endpoint, Patience, TrustError};
+use super::super::{Thumbprint, Trust};
 use super::connect::{Connection, Connector};
 use super::{Care, HttpError, Outgoing};
 

@@ -16,8 +16,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-use super::super::trust::{Thumbprint, Trust, client_config};
 use super::super::{Endpoint, Patience, TrustError};
+use super::super::{Thumbprint, Trust, client_config};
 use super::HttpError;
 
 /// How connections to one host are made.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_rustls::rustls;
 
-use super::super::trust::{Fingerprint, Rejection, rejection};
+use volume_client::client::trust::{Fingerprint, Rejection, rejection};
 
 /// What stands between a request and its answer.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ mod troubles;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::trust::Thumbprint;
+use super::super::Thumbprint;
 use super::arguments::{self, Paths};
 use crate::block::{BlockRead, ExtentKnowledge};
 use crate::config::VddkSettings;

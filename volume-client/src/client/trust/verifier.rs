@@ -32,24 +32,53 @@ pub(super) struct Verifier {
 
 /// Why a certificate was refused.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(in super::super) enum Rejection {
+pub enum Rejection {
+    /// It is another one.
     #[error("the certificate is another than the pinned one")]
     Mismatch {
+        /// What it should be.
         expected: Fingerprint,
+        /// What was shown.
         found: Fingerprint,
     },
+    /// Nobody vouches for it, or not for this name or time.
     #[error("the certificate is not trusted")]
-    Untrusted { found: Fingerprint, source: Error },
+    Untrusted {
+        /// What was shown.
+        found: Fingerprint,
+        /// Why.
+        #[source]
+        source: Error,
+    },
+}
+
+impl Rejection {
+    /// The certificate that was shown.
+    #[must_use]
+    pub fn found(&self) -> Fingerprint {
+        match self {
+            Self::Mismatch { found, .. } | Self::Untrusted { found, .. } => *found,
+        }
+    }
 }
 
 /// The refusal behind a failed handshake, if that was it.
-pub(in super::super) fn rejection(error: &io::Error) -> Option<Rejection> {
+#[must_use]
+pub fn rejection(error: &io::Error) -> Option<Rejection> {
     let Error::InvalidCertificate(CertificateError::Other(OtherError(other))) =
         error.get_ref()?.downcast_ref::<Error>()?
     else {
         return None;
     };
     other.downcast_ref::<Rejection>().cloned()
+}
+
+/// The refusal somewhere among the causes of an error, if that was it.
+#[must_use]
+pub fn rejected(error: &(dyn std::error::Error + 'static)) -> Option<Rejection> {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut handshakes = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
+    handshakes.find_map(rejection)
 }
 
 impl From<Rejection> for Error {

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use sha1::{Digest, Sha1};
-
-use super::fingerprint::write_bytes;
+use volume_client::client::trust::write_bytes;
 
 /// The SHA-1 of a certificate, as VMware's tools want it: `AB:CD:…`. It decides nothing of ours: it is handed on, of a
 /// certificate that was judged by other means before.

@@ -55,8 +55,11 @@ impl FromStr for Fingerprint {
     }
 }
 
-/// Writes `AB:CD:…`.
-pub(super) fn write_bytes(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+/// Writes `AB:CD:…`, as certificates' digests are written.
+///
+/// # Errors
+/// Those of what is written to.
+pub fn write_bytes(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     for (index, byte) in bytes.iter().enumerate() {
         let colon = if index == 0 { "" } else { ":" };
         write!(f, "{colon}{byte:02X}")?;
