@@ -20,7 +20,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn of(command: &mut Command) -> Self {
+    /// Runs it to its end. Blocks.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    #[must_use]
+    pub fn of(command: &mut Command) -> Self {
         let output = command
             .output()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));

@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::process::Command;
 use std::time::Instant;
 
 use reqwest::Method;
 use rustix::process::Signal;
 use volume_client::client::{DEFAULT_WAIT, VolumedClient};
 use volume_client::types::{AttachVolume, NewVolume, VolumeState};
-use whole_system_tests::{Appliance, VM, volumectl, wait_until};
+use whole_system_tests::{Appliance, Outcome, VM, binary, run, volumectl, wait_until};
 
 const MIB: u64 = 1 << 20;
 
@@ -216,6 +217,114 @@ async fn the_command_line_tells_what_happened_and_what_to_do() {
     assert!(appliance.stop().await.success());
     let away = volumectl(&socket, ["volumes"]);
     assert_eq!(away.code, Some(3), "{away:#?}");
+}
+
+/// Certificates of the daemon and of a client, as an operator makes them: each vouches for itself.
+fn certificates(appliance: &Appliance) {
+    for name in ["daemon", "client"] {
+        let path = |end: &str| {
+            appliance
+                .dir()
+                .join(format!("{name}.{end}"))
+                .display()
+                .to_string()
+        };
+        let made = format!(
+            "umask 077; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -keyout {} -out {} \
+             -subj /CN={name} -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE",
+            path("key"),
+            path("cert")
+        );
+        run("sh", ["-c", &made]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_comes_over_tls_with_a_token() {
+    let Some(mut appliance) = Appliance::new() else {
+        return;
+    };
+    certificates(&appliance);
+    let path = |name: &str| appliance.dir().join(name).display().to_string();
+    let (cert, key, client_cert, client_key) = (
+        path("daemon.cert"),
+        path("daemon.key"),
+        path("client.cert"),
+        path("client.key"),
+    );
+    let token_file = path("token");
+    appliance.setup.listen = Some("0.0.0.0:0".to_owned());
+    appliance.setup.log_format = "json";
+    appliance.setup.environment.extend([
+        ("VOLUMED_TLS_CERTIFICATE", cert.clone()),
+        ("VOLUMED_TLS_KEY", key),
+        ("VOLUMED_TLS_CLIENT_CA", client_cert.clone()),
+    ]);
+    appliance.start().await;
+    let lines = appliance.log_lines();
+    let address = lines.iter().find_map(|line| line["address"].as_str()).unwrap();
+    let port = address.rsplit_once(':').unwrap().1;
+    let socket = appliance.setup.socket.clone();
+    let made = volumectl(&socket, ["tokens", "create", "ci", "--scope", "read"]);
+    std::fs::write(&token_file, &made.stdout).unwrap();
+
+    let over = |url: &str, arguments: &[&str]| {
+        let mut command = Command::new(binary("volumectl"));
+        command.env_remove("VOLUMED_SOCKET").env("VOLUMED_URL", url);
+        Outcome::of(command.args(arguments))
+    };
+    let url = format!("https://127.0.0.1:{port}");
+    let print = run(
+        "openssl",
+        ["x509", "-noout", "-fingerprint", "-sha256", "-in", &cert],
+    );
+    let print = print.rsplit_once('=').unwrap().1;
+    let token = ["--token-file", &token_file];
+    for whom in [["--fingerprint", print], ["--ca-file", &cert]] {
+        let asked = over(&url, &[&whom[..], &token, &["volumes"]].concat());
+        assert_eq!(asked.code, Some(0), "{asked:#?}");
+    }
+    let named = [
+        "--ca-file",
+        &cert,
+        "--certificate",
+        &client_cert,
+        "--key",
+        &client_key,
+    ];
+    let refused = over(
+        &url,
+        &[&named[..], &token, &["volumes", "create", "x", "--size", "1MiB"]].concat(),
+    );
+    assert_eq!(refused.code, Some(1), "{refused:#?}");
+    assert!(
+        refused.stderr.contains("operate"),
+        "the token may only read: {refused:#?}"
+    );
+    let log = appliance.log();
+    assert!(
+        log.contains("token:ci tcp:127.0.0.1") && log.contains("cert:localhost"),
+        "{log}"
+    );
+
+    let other = "AB:".repeat(31) + "AB";
+    for (what, whom, word) in [
+        ("nobody is believed", vec![], "not to be believed"),
+        ("another is believed", vec!["--fingerprint", &other], print),
+    ] {
+        let refused = over(&url, &[&whom[..], &token, &["volumes"]].concat());
+        assert_eq!(refused.code, Some(1), "{what}: {refused:#?}");
+        assert!(refused.stderr.contains(word), "{what}: {refused:#?}");
+        assert!(
+            refused.stderr.contains("--fingerprint"),
+            "what to do: {refused:#?}"
+        );
+    }
+    let bare = over(&url, &["--ca-file", &cert, "volumes"]);
+    assert!(bare.stderr.contains("token"), "{bare:#?}");
+    let clear = over("http://192.0.2.1:8090", &["volumes"]);
+    assert_eq!(clear.code, Some(2), "{clear:#?}");
+    assert!(clear.stderr.contains("https://"), "{clear:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

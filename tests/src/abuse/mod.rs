@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use volume_client::types::{NewToken, TokenScope};
+
 use crate::{Appliance, CloudSite};
 use service::Service;
 
@@ -61,14 +63,14 @@ pub async fn run(plan: &Plan) -> Option<Report> {
     let ask = |site, dir: &Path, url: &str, token| asked(&program, plan, site, dir, url, token);
 
     let mut daemon = Appliance::new()?;
-    let url = listening(&mut daemon).await;
-    report.add(ask("local", daemon.dir(), &url, None));
+    let (url, token) = listening(&mut daemon).await;
+    report.add(ask("local", daemon.dir(), &url, token));
     report.is_well(&mut daemon);
     drop(daemon);
 
     let mut site = CloudSite::new().await?;
-    let url = listening(&mut site.daemon).await;
-    report.add(ask("cloudstack", site.daemon.dir(), &url, None));
+    let (url, token) = listening(&mut site.daemon).await;
+    report.add(ask("cloudstack", site.daemon.dir(), &url, token));
     report.is_well(&mut site.daemon);
     let broken = site.cloud.violations();
     report
@@ -78,19 +80,33 @@ pub async fn run(plan: &Plan) -> Option<Report> {
 
     let mut daemon = Appliance::started().await?;
     let mut service = Service::start(&daemon).await;
-    report.add(ask("service", daemon.dir(), &service.url, Some(service.token())));
+    report.add(ask("service", daemon.dir(), &service.url, service.token()));
     report.violations.extend(service.end());
     report.is_well(&mut daemon);
     Some(report)
 }
 
-async fn listening(daemon: &mut Appliance) -> String {
+/// Starts the daemon, which wants a token of everybody: its address, and the header with an administrator's.
+async fn listening(daemon: &mut Appliance) -> (String, String) {
     daemon.setup.listen = Some("127.0.0.1:0".to_owned());
+    let strict = [
+        ("VOLUMED_HTTP_REQUIRE_TOKEN", "true"),
+        ("VOLUMED_HTTP_REQUESTS_PER_SECOND", "100000"),
+    ];
+    let strict = strict.map(|(name, value)| (name, value.to_owned()));
+    daemon.setup.environment.extend(strict);
     daemon.setup.log_format = "json";
     daemon.start().await;
     let lines = daemon.log_lines();
     let address = lines.iter().find_map(|line| line["address"].as_str());
-    format!("http://{}", address.expect("the address is logged"))
+    let url = format!("http://{}", address.expect("the address is logged"));
+    let new = NewToken {
+        name: "schemathesis".to_owned(),
+        scope: TokenScope::Admin,
+        expires_at: None,
+    };
+    let grant = daemon.client().create_token(&new).await.unwrap();
+    (url, format!("Authorization: Bearer {}", grant.secret.reveal()))
 }
 
 /// What schemathesis said.
@@ -126,14 +142,7 @@ impl Report {
 }
 
 /// Runs schemathesis to its end. Blocks: from a multi-threaded runtime only.
-fn asked(
-    program: &Path,
-    plan: &Plan,
-    site: &'static str,
-    dir: &Path,
-    url: &str,
-    token: Option<String>,
-) -> Asked {
+fn asked(program: &Path, plan: &Plan, site: &'static str, dir: &Path, url: &str, token: String) -> Asked {
     let config = dir.join("schemathesis.toml");
     std::fs::write(&config, CONFIG).unwrap();
     let mut command = Command::new(program);
@@ -155,7 +164,7 @@ fn asked(
     // A request may wait for 60 s, as it says.
     command.args(["--request-timeout", "70", "--workers", "1", "--no-color"]);
     command.args(["--generation-database", "none", "--continue-on-failure"]);
-    command.args(token.iter().flat_map(|token| ["--header", token.as_str()]));
+    command.args(["--header", &token]);
     command.current_dir(dir).stdin(Stdio::null());
     let output = tokio::task::block_in_place(|| command.output()).unwrap();
     let said = [output.stdout, output.stderr].concat();

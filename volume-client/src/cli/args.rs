@@ -18,9 +18,12 @@ use crate::types::{LeaseId, OperationId, OperationKind, OperationStatus, VolumeS
 
 const AFTER_HELP: &str = "\
 Environment:
-  VOLUMED_URL     address of the daemon, https://HOST:PORT or http://127.0.0.1:PORT; goes before VOLUMED_SOCKET
-  VOLUMED_TOKEN_FILE, VOLUMED_CA_FILE, VOLUMED_FINGERPRINT, VOLUMED_CERTIFICATE, VOLUMED_KEY
-                  what goes with VOLUMED_URL, like the options of these names
+  VOLUMED_URL  address of the daemon, https://HOST:PORT or http://127.0.0.1:PORT; goes before VOLUMED_SOCKET
+  VOLUMED_TOKEN_FILE  as --token-file
+  VOLUMED_CA_FILE  as --ca-file
+  VOLUMED_FINGERPRINT  as --fingerprint
+  VOLUMED_CERTIFICATE  as --certificate
+  VOLUMED_KEY  as --key
   VOLUMED_SOCKET  Unix socket of the daemon; /run/volumed/volumed.sock where neither is set
 
 Exit codes:

@@ -11,8 +11,16 @@ use super::{ConfigError, DEFAULT_FILE, Problem, keys};
 /// What begins the names of our environment variables.
 const PREFIX: &str = "VOLUMED_";
 
-/// Variables of that beginning that are not configuration: the client's address, and the file itself.
-const NOT_KEYS: &[&str] = &["VOLUMED_URL", "VOLUMED_TOKEN_FILE", "VOLUMED_CONFIG"];
+/// Variables of that beginning that are not configuration: those of clients, and the file itself.
+const NOT_KEYS: &[&str] = &[
+    "VOLUMED_CA_FILE",
+    "VOLUMED_CERTIFICATE",
+    "VOLUMED_CONFIG",
+    "VOLUMED_FINGERPRINT",
+    "VOLUMED_KEY",
+    "VOLUMED_TOKEN_FILE",
+    "VOLUMED_URL",
+];
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
