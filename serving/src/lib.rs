@@ -11,11 +11,11 @@ mod handshake;
 mod inherited;
 mod limits;
 mod listener;
-pub mod manager;
 mod patient;
 mod peer;
 mod rate;
 mod room;
+pub mod service_manager;
 mod socket;
 
 pub use certificate::{Certificate, CertificateError, CertificateFiles, Clients};

@@ -7,6 +7,7 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use volume_client::client::trust::nobody;
 use volume_client::types::Problem;
 
 /// A connection to a daemon's socket that sends whatever it is told.
@@ -78,7 +79,7 @@ impl Answer {
 
 impl Raw {
     pub(crate) fn to(socket: &Path) -> Self {
-        let http = Client::builder().unix_socket(socket.to_owned()).no_proxy();
+        let http = volume_client::client::http(nobody()).unix_socket(socket.to_owned());
         Self {
             http: http.timeout(Duration::from_secs(30)).build().unwrap(),
             socket: socket.to_owned(),

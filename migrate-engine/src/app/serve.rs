@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
 use axum::Router;
-use serving::{CertificateFiles, Door, Limits, Server, is_loopback, manager};
+use serving::{CertificateFiles, Door, Limits, Server, is_loopback, service_manager};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -142,8 +142,10 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
         &api::discovery(finder(&book)),
         &stopping,
     );
-    parts.begin_idle("the watchdog", async { match manager::watchdog().await {} });
-    manager::ready("takes replications");
+    parts.begin_idle("the watchdog", async {
+        match service_manager::watchdog().await {}
+    });
+    service_manager::ready("takes replications");
     let ended = loop {
         tokio::select! {
             heard = signals.heard() => match heard {
@@ -164,7 +166,7 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     } else {
         human::say("stopping: jobs under way give back what they hold, and go on with the next start");
     }
-    manager::stopping();
+    service_manager::stopping();
     stopping.cancel();
     parts.end().await;
     Ok(match ended {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use serving::{Limits, Server, manager};
+use serving::{Limits, Server, service_manager};
 use tokio_util::sync::CancellationToken;
 
 use super::book::{Book, Folders};
@@ -74,8 +74,10 @@ pub async fn work(working: Working) -> anyhow::Result<Ending> {
     let mut signals = Signals::listen()?;
     let hand = Arc::new(Hand::new(Line::new(access), book.clone(), stopping.clone()));
     parts.begin("the work", hand.run(say));
-    parts.begin_idle("the watchdog", async { match manager::watchdog().await {} });
-    manager::ready("looking for work");
+    parts.begin_idle("the watchdog", async {
+        match service_manager::watchdog().await {}
+    });
+    service_manager::ready("looking for work");
     let ended = loop {
         tokio::select! {
             heard = signals.heard() => match heard {
@@ -89,7 +91,7 @@ pub async fn work(working: Working) -> anyhow::Result<Ending> {
         Some(what) => tracing::error!(what, "a part of the worker ended by itself"),
         None => human::say("stopping: copies under way end in order, and go on when a worker is back"),
     }
-    manager::stopping();
+    service_manager::stopping();
     stopping.cancel();
     parts.end().await;
     Ok(match ended {
@@ -101,5 +103,5 @@ pub async fn work(working: Working) -> anyhow::Result<Ending> {
 /// What the worker says of its line to the service, to people and to the service manager.
 fn say(text: &str) {
     human::say(text);
-    manager::status(text);
+    service_manager::status(text);
 }

@@ -9,30 +9,13 @@ use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as WordError};
 
 use super::bundle::Wanted;
 use super::confirm::Consent;
+use super::help::AFTER_HELP;
 use super::measure::{parse_duration, parse_size};
 use super::orphans::OrphansVerb;
 use super::output::Format;
 use super::tokens::TokensVerb;
 use crate::client::IdempotencyKey;
 use crate::types::{LeaseId, OperationId, OperationKind, OperationStatus, VolumeState};
-
-const AFTER_HELP: &str = "\
-Environment:
-  VOLUMED_URL  address of the daemon, https://HOST:PORT or http://127.0.0.1:PORT; goes before VOLUMED_SOCKET
-  VOLUMED_TOKEN_FILE  as --token-file
-  VOLUMED_CA_FILE  as --ca-file
-  VOLUMED_FINGERPRINT  as --fingerprint
-  VOLUMED_CERTIFICATE  as --certificate
-  VOLUMED_KEY  as --key
-  VOLUMED_SOCKET  Unix socket of the daemon; /run/volumed/volumed.sock where neither is set
-
-Exit codes:
-  0  done
-  1  failed, or refused by the daemon
-  2  wrong usage
-  3  no daemon answers
-  4  outcome unknown: no answer in time, or the operation has not ended in time and goes on
-  5  the daemon is not ready";
 
 /// Volumes of the cloud and the devices that they are here, by way of volumed.
 #[derive(Debug, Parser)]

@@ -9,6 +9,7 @@ mod doctor;
 mod explain;
 mod failure;
 mod generate;
+mod help;
 mod look;
 mod measure;
 mod operations;

@@ -17,7 +17,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serving::{Certificate, Server, manager};
+use serving::{Certificate, Server, service_manager};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -47,7 +47,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         files,
         certificate,
     } = Doors::open(&config)?;
-    manager::status("starting");
+    service_manager::status("starting");
     let parts = Parts::start(&config, &store).await?;
     let stopping = CancellationToken::new();
     let api = Api {
@@ -81,10 +81,10 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         _ = servers.join_next() => Err(AppError::Ended { task: "http server" }),
         task = parts.ended() => Err(AppError::Ended { task }),
         () = store.failed() => Err(AppError::Ended { task: "database writer" }),
-        never = manager::watchdog() => match never {},
+        never = service_manager::watchdog() => match never {},
         never = follow(certificate.as_deref(), &mut hangup) => match never {},
     };
-    manager::stopping();
+    service_manager::stopping();
     stopping.cancel();
     let rest = come_to_rest(&parts, &mut servers);
     if timeout(config.shutdown_grace, rest).await.is_err() {
@@ -119,9 +119,9 @@ async fn follow(certificate: Option<&Certificate>, hangup: &mut Signal) -> Infal
 
 /// Recovers, then compares the views for ever. Recovery runs behind open sockets, so that `/readyz` can tell of it.
 async fn work(parts: &Parts, stopping: &CancellationToken) -> Result<(), AppError> {
-    manager::status("going on with operations of the last run");
+    service_manager::status("going on with operations of the last run");
     parts.operations.recover().await?;
-    manager::ready("ready");
+    service_manager::ready("ready");
     let reconciler = Arc::clone(&parts.reconciler);
     reconciler.run(stopping.clone()).await;
     Err(AppError::Ended { task: "reconciler" })

@@ -65,20 +65,24 @@ impl Rejection {
 /// The refusal behind a failed handshake, if that was it.
 #[must_use]
 pub fn rejection(error: &io::Error) -> Option<Rejection> {
-    let Error::InvalidCertificate(CertificateError::Other(OtherError(other))) =
-        error.get_ref()?.downcast_ref::<Error>()?
-    else {
-        return None;
-    };
-    other.downcast_ref::<Rejection>().cloned()
+    within(error)
 }
 
 /// The refusal somewhere among the causes of an error, if that was it.
 #[must_use]
 pub fn rejected(error: &(dyn std::error::Error + 'static)) -> Option<Rejection> {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let mut handshakes = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
-    handshakes.find_map(rejection)
+    std::iter::successors(Some(error), |error| error.source()).find_map(within)
+}
+
+/// An error of I/O shows what is in it only to who asks for that: its source is that of what is in it.
+fn within(error: &(dyn std::error::Error + 'static)) -> Option<Rejection> {
+    match error.downcast_ref::<Error>() {
+        Some(Error::InvalidCertificate(CertificateError::Other(OtherError(other)))) => {
+            other.downcast_ref::<Rejection>().cloned()
+        }
+        Some(_) => None,
+        None => within(error.downcast_ref::<io::Error>()?.get_ref()?),
+    }
 }
 
 impl From<Rejection> for Error {
