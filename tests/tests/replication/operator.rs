@@ -327,7 +327,7 @@ async fn operator_is_told_what_to_do_where_the_service_cannot_be_asked() {
         let said = with(&api, &site.file("nowhere"), command);
         said.expect(1, &["nowhere", "migrate-engine serve"]);
         let said = with("http://192.0.2.1:8082", &token, command);
-        said.expect(1, &["not on this machine", "ssh -L"]);
+        said.expect(1, &["not on this machine", "https://HOST:PORT"]);
     }
     with(&site.discovery, &token, &["jobs"]).expect(1, &["not the service", "8082"]);
     ask(&site, &["job", "job-20200101-000000"]).expect(1, &["there is no job", "migrate-engine jobs"]);
