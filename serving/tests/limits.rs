@@ -134,7 +134,7 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn callers_that_send_a_byte_a_second_end_and_keep_nobody_waiting() {
+async fn callers_that_send_byte_by_byte_end_and_keep_nobody_waiting() {
     let service = Service::start(Limits {
         header_timeout: Duration::from_secs(3),
         ..Limits::default()
