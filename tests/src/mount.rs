@@ -1,15 +1,18 @@
 //! Mounts that end with the test: a small file system of memory to fill up, or a device's own.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::ffi::{CStr, CString};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::fs::statvfs;
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
 /// A mount; dropping it unmounts.
 #[derive(Debug)]
 pub struct Mount {
     point: PathBuf,
+    bytes: u64,
 }
 
 impl Mount {
@@ -17,24 +20,17 @@ impl Mount {
     #[must_use]
     pub fn memory(point: PathBuf, bytes: u64) -> Self {
         fs::create_dir_all(&point).unwrap();
-        let options = std::ffi::CString::new(format!("size={bytes},mode=0755")).unwrap();
+        let options = CString::new(format!("size={bytes},mode=0755")).unwrap();
         mount("tmpfs", &point, "tmpfs", MountFlags::empty(), options.as_c_str()).unwrap();
-        Self { point }
+        Self { point, bytes }
     }
 
     /// Mounts the ext4 of `device` at a new directory `point`.
     #[must_use]
     pub fn ext4(device: &str, point: PathBuf) -> Self {
         fs::create_dir_all(&point).unwrap();
-        mount(
-            device,
-            &point,
-            "ext4",
-            MountFlags::empty(),
-            None::<&std::ffi::CStr>,
-        )
-        .unwrap();
-        Self { point }
+        mount(device, &point, "ext4", MountFlags::empty(), None::<&CStr>).unwrap();
+        Self { point, bytes: 0 }
     }
 
     /// Where it is mounted.
@@ -43,32 +39,31 @@ impl Mount {
         &self.point
     }
 
-    fn ballast(&self) -> PathBuf {
-        self.point.join("ballast")
-    }
-
-    /// Takes all room that is left.
+    /// Takes all room that is left, in one step: what its users then make room for is theirs.
+    ///
+    /// # Panics
+    /// Where it is not of memory.
     pub fn fill(&self) {
-        let mut file = File::options()
-            .create(true)
-            .append(true)
-            .open(self.ballast())
-            .unwrap();
-        for size in [1 << 16, 1 << 12, 1] {
-            let chunk = vec![0xff; size];
-            loop {
-                match file.write_all(&chunk) {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
-                    Err(error) => panic!("filling {}: {error}", self.point.display()),
-                }
+        loop {
+            let found = statvfs(&self.point).unwrap();
+            let used = (found.f_blocks - found.f_bfree) * found.f_frsize;
+            match self.resize(used) {
+                Ok(()) => return,
+                // Somebody wrote in between.
+                Err(Errno::INVAL) => {}
+                Err(error) => panic!("filling {}: {error}", self.point.display()),
             }
         }
     }
 
     /// Gives the room back that [`Mount::fill`] took.
     pub fn free(&self) {
-        fs::remove_file(self.ballast()).unwrap();
+        self.resize(self.bytes).unwrap();
+    }
+
+    fn resize(&self, bytes: u64) -> Result<(), Errno> {
+        let size = CString::new(format!("size={bytes}")).unwrap();
+        mount_remount(&self.point, MountFlags::empty(), size.as_c_str())
     }
 }
 

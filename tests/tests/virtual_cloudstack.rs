@@ -13,10 +13,14 @@ use rustix::process::Signal;
 use serde_json::Value;
 use volume_client::types::{Finding, FindingKind, Volume, VolumeId, VolumeState};
 use whole_system_tests::virtual_machine::{DiskBus, GuestProcess, MachineSetup, NBD_PORT, PluggableDisk};
-use whole_system_tests::{Chance, Hypervisor, SOCKET, VirtualSite, run, wait_until};
+use whole_system_tests::{
+    Chance, Hypervisor, NBD_CERTIFICATES, SOCKET, VirtualSite, nbd_certificates, run, wait_until,
+};
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
+/// Where the guest has the certificates of its exports.
+const PKI: &str = "/etc/migrate-engine/nbd";
 /// How much is transferred into each volume.
 const TRANSFERRED: u64 = 8 * MIB;
 /// How long a guest under emulation may take for what it does by itself.
@@ -51,8 +55,18 @@ fn digest_of(file: &Path) -> String {
     said.split_whitespace().next().unwrap().to_owned()
 }
 
-/// Publishes the volumes in the guest, for as long as the process runs.
-async fn exported(site: &VirtualSite, volumes: &[VolumeId], exporter: &str) -> (GuestProcess, String) {
+/// Publishes the volumes in the guest over TLS, for as long as the process runs; the certificates are in `pki`.
+async fn exported(
+    site: &VirtualSite,
+    pki: &Path,
+    volumes: &[VolumeId],
+    exporter: &str,
+) -> (GuestProcess, String) {
+    for name in NBD_CERTIFICATES {
+        let content = std::fs::read(pki.join(name)).unwrap();
+        let path = format!("{PKI}/{name}");
+        site.machine.write_secret(&path, content).await.unwrap();
+    }
     let log = "/tmp/export.log";
     let ids: Vec<String> = volumes.iter().map(ToString::to_string).collect();
     let mut argv = vec![
@@ -64,7 +78,7 @@ async fn exported(site: &VirtualSite, volumes: &[VolumeId], exporter: &str) -> (
         "--exporter",
         exporter,
     ];
-    argv.extend(["--nbd-listen", "0.0.0.0:10809"]);
+    argv.extend(["--nbd-listen", "0.0.0.0:10809", "--nbd-tls-certificates", PKI]);
     argv.extend(ids.iter().map(String::as_str));
     let process = site.machine.command(&argv).start(log).await.unwrap();
     wait_until("the exports", EXPORTS, async || {
@@ -77,8 +91,9 @@ async fn exported(site: &VirtualSite, volumes: &[VolumeId], exporter: &str) -> (
     (process, log.to_owned())
 }
 
-fn uri(site: &VirtualSite, id: VolumeId) -> String {
-    format!("nbd://{}/migration-vol-{id}", site.machine.forwarded(NBD_PORT))
+fn uri(site: &VirtualSite, pki: &Path, id: VolumeId) -> String {
+    let (address, pki) = (site.machine.forwarded(NBD_PORT), pki.display());
+    format!("nbds://{address}/migration-vol-{id}?tls-certificates={pki}")
 }
 
 async fn ended(process: &GuestProcess) {
@@ -124,9 +139,14 @@ async fn from_outside_into_volumes_and_through_a_reboot(bus: DiskBus) {
     let sources: Vec<_> = (0..3)
         .map(|n| source(&site.machine.dir(), &format!("source-{n}")))
         .collect();
-    let (exporter, _) = exported(&site, &volumes, "nbd-server").await;
+    let pki = site.machine.dir().join("pki");
+    nbd_certificates(&pki);
+    let (exporter, _) = exported(&site, &pki, &volumes, "nbd-server").await;
     for (id, file) in volumes.iter().zip(&sources) {
-        run("nbdcopy", ["--flush", file.to_str().unwrap(), &uri(&site, *id)]);
+        run(
+            "nbdcopy",
+            ["--flush", file.to_str().unwrap(), &uri(&site, &pki, *id)],
+        );
     }
     ended(&exporter).await;
     for (id, file) in volumes.iter().zip(&sources) {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use whole_system_tests::{run, wait_until};
+use whole_system_tests::{nbd_certificates, run, wait_until};
 
 use super::images::SIZE;
 use super::support::{Bench, Ended, PATIENCE};
@@ -53,23 +53,6 @@ async fn both_servers_carry_a_copy_and_are_gone_afterwards() {
     );
 }
 
-/// A folder of certificates, by openssl as `docs/nbd-exports.md` has it: server and engine in one.
-fn certificates(bench: &Bench) -> String {
-    let folder = bench.path("pki");
-    fs::create_dir(&folder).unwrap();
-    let commands = "umask 077; ec='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30'
-        openssl req -x509 $ec -keyout ca-key.pem -out ca-cert.pem -subj /CN=authority
-        for name in server client; do
-          openssl req $ec -keyout $name-key.pem -out $name.csr -subj /O=acme/CN=$name
-          echo 'subjectAltName = DNS:localhost' > ext
-          openssl x509 -req -in $name.csr -CA ca-cert.pem -CAkey ca-key.pem -CAcreateserial -days 30 \
-            -extfile ext -out $name-cert.pem
-        done";
-    let script = format!("set -e; cd {}; {commands}", folder.display());
-    run("sh", ["-c", &script]);
-    folder.to_str().unwrap().to_owned()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_engine_writes_through_exports_that_want_its_certificate() {
     let Some(bench) = Bench::started().await else {
@@ -77,7 +60,9 @@ async fn the_engine_writes_through_exports_that_want_its_certificate() {
     };
     let raw = bench.disk("disk.raw");
     let image = raw.to_str().unwrap();
-    let folder = certificates(&bench);
+    let folder = bench.path("pki");
+    nbd_certificates(&folder);
+    let folder = folder.to_str().unwrap().to_owned();
     for (exporter, allow) in [
         ("qemu-storage-daemon", None),
         ("qemu-storage-daemon", Some("O=acme,CN=backup")),

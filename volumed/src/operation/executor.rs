@@ -1,7 +1,7 @@
 //! Drives operations: asks the plan what is next, does it, and journals it before and after.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -70,13 +70,18 @@ impl Executor {
     }
 
     /// Takes an operation from where its journal says it is to its end.
-    pub(super) async fn drive(&self, id: OperationId, cancel: &CancellationToken) -> Result<(), Halt> {
+    pub(super) async fn drive(
+        &self,
+        id: OperationId,
+        cancel: &CancellationToken,
+        naming: &Once,
+    ) -> Result<(), Halt> {
         let mut op = self
             .world
             .store
             .write(move |tx| store::operations::start(tx, id))
             .await?;
-        turns::name_span(&op);
+        naming.call_once(|| turns::name_span(&op));
         let table = steps::of(op.request.kind());
         let names: Vec<&str> = table.iter().map(|step| step.name()).collect();
         let mut patience = Patience::default();

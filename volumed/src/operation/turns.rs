@@ -1,7 +1,7 @@
 //! Whose turn it is: operations that were taken wait here, run in tasks of their own, and make room for the next.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -71,9 +71,13 @@ impl Executor {
 
     async fn drive_to_rest(&self, id: OperationId, cancel: &CancellationToken) {
         let mut pause = Duration::from_millis(200);
+        // A field that is recorded again stands in each line once more.
+        let naming = Once::new();
         loop {
             // A panic is a defect of ours; the slot and the operation are not lost to it.
-            let driven = AssertUnwindSafe(self.drive(id, cancel)).catch_unwind().await;
+            let driven = AssertUnwindSafe(self.drive(id, cancel, &naming))
+                .catch_unwind()
+                .await;
             match driven.unwrap_or(Err(Halt::Panicked)) {
                 Ok(()) => return,
                 Err(Halt::Stopping) => {
