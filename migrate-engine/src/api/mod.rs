@@ -3,6 +3,7 @@
 //!
 //! The numbers are those of the terminal: one [`Progress`](crate::transfer::Progress) tells all of them.
 
+mod access;
 mod body;
 mod discover;
 mod events;
@@ -11,6 +12,7 @@ mod metrics;
 mod openapi;
 mod problem;
 mod ready;
+mod recognised;
 mod replications;
 mod request_id;
 mod schedules;
@@ -32,7 +34,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::{Board, Desk};
 
+pub use access::Access;
 pub use discover::{Discoverer, DiscoveryRequest, discovered};
+pub use recognised::{Recognised, TokenKeeper, Unanswered};
 pub use schedules::Schedules;
 pub use token::Token;
 pub use worker::{Named, Workers, workers};
@@ -77,11 +81,11 @@ pub struct Replications {
     pub desk: Desk,
     /// What begins by itself.
     pub schedules: Schedules,
-    /// What callers must bring along.
-    pub token: Arc<Token>,
+    /// Who is let in.
+    pub access: Arc<Access>,
 }
 
-/// The API of replications, ready to be served: with those of schedules and transfers, behind a token but for `/healthz`.
+/// The API of replications, ready to be served: with those of schedules and transfers, behind tokens but for `/healthz`, `/readyz` and the description.
 pub fn replications(state: Replications) -> Router {
     let ready = Router::new()
         .route("/readyz", get(ready::serve))
@@ -100,7 +104,7 @@ pub fn replications(state: Replications) -> Router {
                 .route("/metrics", get(metrics::serve))
                 .with_state(state.api),
         )
-        .layer(middleware::from_fn_with_state(state.token, token::require));
+        .layer(middleware::from_fn_with_state(state.access, access::require));
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/openapi.json", get(openapi::serve))

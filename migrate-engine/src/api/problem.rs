@@ -35,6 +35,9 @@ pub(super) enum Code {
     InvalidRequest,
     TransferNotFound,
     Unauthorized,
+    Forbidden,
+    RateLimited,
+    TokenUnchecked,
     JobNotFound,
     ScheduleNotFound,
     VmNotFound,
@@ -84,6 +87,9 @@ impl Code {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::TokenUnchecked => StatusCode::SERVICE_UNAVAILABLE,
             Self::VmAmbiguous
             | Self::VmChanged
             | Self::ReplicationInProgress
@@ -108,6 +114,9 @@ impl Code {
             Self::InvalidRequest => "invalid_request",
             Self::TransferNotFound => "transfer_not_found",
             Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::RateLimited => "rate_limited",
+            Self::TokenUnchecked => "token_unchecked",
             Self::JobNotFound => "job_not_found",
             Self::ScheduleNotFound => "schedule_not_found",
             Self::VmNotFound => "vm_not_found",

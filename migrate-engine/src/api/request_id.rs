@@ -15,7 +15,7 @@ const LONGEST: usize = 128;
 /// Names the request, and says the name in the answer.
 pub(super) async fn name(request: Request, next: Next) -> Response {
     let id = brought(&request).unwrap_or_else(|| Uuid::now_v7().to_string());
-    let span = tracing::info_span!("request", request_id = id, method = %request.method(), path = request.uri().path());
+    let span = tracing::info_span!("request", request_id = id, method = %request.method(), path = request.uri().path(), actor = tracing::field::Empty);
     telemetry::trace::Context::of_headers(request.headers()).adopt(&span);
     let mut response = next.run(request).instrument(span).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {

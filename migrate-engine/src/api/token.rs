@@ -1,13 +1,8 @@
-//! The bearer token: whoever has it may ask for replications.
+//! The bearer token of the service's own file: whoever has it may ask for everything.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue};
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use serving::Peer;
 
 use super::problem::{Code, Problem};
 
@@ -23,8 +18,8 @@ impl Token {
     }
 
     /// Hashes are compared in constant time.
-    fn is_brought_by(&self, headers: &HeaderMap) -> bool {
-        brought(headers).is_some_and(|token| blake3::hash(token.as_bytes()) == self.0)
+    pub(super) fn is(&self, secret: &str) -> bool {
+        blake3::hash(secret.as_bytes()) == self.0
     }
 }
 
@@ -33,15 +28,6 @@ pub(super) fn brought(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = text.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-}
-
-pub(super) async fn require(State(token): State<Arc<Token>>, request: Request, next: Next) -> Response {
-    // Who may open our Unix socket may ask for everything: its mode is the permission.
-    let is_near = matches!(request.extensions().get(), Some(Peer::Unix { .. }));
-    if is_near || token.is_brought_by(request.headers()) {
-        return next.run(request).await;
-    }
-    unauthorized("send `Authorization: Bearer …` with the token that stands in the service's token file")
 }
 
 /// That a token is missing or wrong, and which is wanted.

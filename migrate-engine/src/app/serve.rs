@@ -1,6 +1,7 @@
 //! The life of `migrate-engine serve`: the service of discovery and replications, from its start to the end of its last job.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +13,11 @@ use serving::{CertificateFiles, Door, Limits, Server, is_loopback, service_manag
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::book::{self, Access, Book, Folders};
+use super::book::{self, Book, Folders};
 use super::doors::{self, Passed, SocketPlace};
 use super::parts::Parts;
 use super::{Ending, human, scheduled, validity};
-use crate::api::{self, Api, Discoverer, DiscoveryRequest, Replications, Token};
+use crate::api::{self, Access, Api, Discoverer, DiscoveryRequest, Replications, Token};
 use crate::config::Sources;
 use crate::model::MachineSpec;
 use crate::pipeline::{Desk, Dispatcher, Replicator};
@@ -43,6 +44,8 @@ pub struct Serving {
     pub listen: SocketAddr,
     /// Where discovery is asked for.
     pub discovery_listen: SocketAddr,
+    /// How often each caller may ask for replications.
+    pub requests_per_second: NonZeroU32,
     /// What is shown to those who come from elsewhere.
     pub certificate: CertificateFiles,
     /// The Unix socket where replications are asked for without a token.
@@ -62,7 +65,9 @@ pub struct Serving {
 pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     let sources = Sources::read(&serving.sources)?;
     let plan = scheduled::read(&serving.schedules, serving.rate).await?;
-    let token = Arc::new(Token::new(&token(&serving.token)?));
+    let own = Token::new(&token(&serving.token)?);
+    let keeper = Arc::new(serving.replicator.client.clone());
+    let access = Access::new(own, keeper, serving.requests_per_second);
     let mut passed = Passed::take()?;
     let are_heard = serving.worker_listen.is_some() || passed.has_workers();
     ensure!(
@@ -124,7 +129,7 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
         },
         desk,
         schedules,
-        token,
+        access: Arc::new(access),
     };
     answer(
         &mut parts,
@@ -302,7 +307,7 @@ impl Discoverer for Finder {
             );
             return Err(SourceFailure::new(Category::Refused, why));
         }
-        let access = Access {
+        let access = book::Access {
             host: request.vcenter.clone(),
             username: request.username.clone(),
             password: request.password.clone(),

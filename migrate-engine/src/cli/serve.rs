@@ -1,6 +1,7 @@
 //! `migrate-engine serve`: what may be asked, and the settings that it means.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,10 @@ pub(super) struct Arguments {
     /// The file of the token that callers bring along; made where it is not there.
     #[arg(long, value_name = "PATH", default_value = "/var/lib/migrate-engine/token")]
     token_file: PathBuf,
+    /// How often a caller (a token, a user of this machine, an address) may ask for replications in a second, and twice as often after a
+    /// pause; root on the Unix socket is not counted.
+    #[arg(long, value_name = "N", default_value = "500")]
+    requests_per_second: NonZeroU32,
     /// The engine's own records.
     #[arg(
         long,
@@ -148,6 +153,7 @@ impl Arguments {
             rate: self.rate,
             token: self.token_file,
             listen: self.listen,
+            requests_per_second: self.requests_per_second,
             discovery_listen: self.discovery_listen,
             certificate: CertificateFiles {
                 certificate: self.certificate,

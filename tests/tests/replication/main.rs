@@ -14,5 +14,6 @@ mod line;
 mod operator;
 mod schedules;
 mod support;
+mod tokens;
 mod traces;
 mod worker;

@@ -86,11 +86,20 @@ pub(super) fn post(path: &'static str, id: &'static str, summary: &'static str) 
 }
 
 impl Described {
-    /// Only for who brings the token.
+    /// Only for who brings a token, of the scope that the method takes.
     pub(super) fn guarded(mut self) -> Self {
-        let token = SecurityRequirement::new(TOKEN, Vec::<String>::new());
+        let scope = match self.method {
+            HttpMethod::Get => "read",
+            _ => "operate",
+        };
+        let token = SecurityRequirement::new(TOKEN, [scope]);
         self.operation = self.operation.security(token);
-        self.fails(&[Code::Unauthorized])
+        self.fails(&[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::RateLimited,
+            Code::TokenUnchecked,
+        ])
     }
 
     /// Answered where machines are discovered, and only there.

@@ -20,8 +20,8 @@ static DOCUMENT: LazyLock<serde_json::Value> =
 const ABOUT: &str = "\
 Machines of VMware replicated into volumes of a cloud: what `migrate-engine serve` answers.\n\n\
 It listens twice, by default on 127.0.0.1:8082 for replications, and on 127.0.0.1:9081 for discovery; each can be moved. What is \
-answered on the second has `servers` of its own, and what is answered on both names both. Replications are behind the bearer token \
-of the service's token file. Discovery needs none: who asks brings along who he is at the source.\n\n\
+answered on the second has `servers` of its own, and what is answered on both names both. Replications are behind bearer \
+tokens: that of the service's token file, and those of the daemon by their scopes. Discovery needs none: who asks brings along who he is at the source.\n\n\
 Sizes are bytes, times RFC 3339 UTC. A request that begins something answers 202, and is followed at `Location` or on the stream of \
 events. With an `Idempotency-Key`, a repetition of the same request gets the same job, and the key with another request is refused.\n\n\
 Every error is `application/problem+json` with a closed `code`. A path that there is not gets `route_not_found`, a method that a path \
@@ -44,7 +44,8 @@ fn document() -> OpenApi {
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(
-            "the token that stands in the service's token file, /var/lib/migrate-engine/token",
+            "the token that stands in the service's token file, /var/lib/migrate-engine/token, or one of `volumectl tokens create` of the scope \
+             that the request names",
         ))
         .build();
     let components = ComponentsBuilder::new()

@@ -37,15 +37,21 @@ pub(super) fn requests() -> Vec<Described> {
         )
         .answers_plainly("204", "it works no more")
         .fails(&[TokenNotFound, StoreFull]),
+    ];
+    let mut all: Vec<_> = all
+        .into_iter()
+        .map(|described| described.needs(Scope::Admin))
+        .collect();
+    // Who has a secret may have it looked at; the service of replications has no need to rule over tokens.
+    all.push(
         post(
             "/api/v1/tokens/introspect",
             "introspect_token",
             "Whose a secret is, for services that take the daemon's tokens",
         )
         .takes::<IntrospectToken>()
-        .answers::<Introspection>("200", "the token, where it works now"),
-    ];
-    all.into_iter()
-        .map(|described| described.needs(Scope::Admin))
-        .collect()
+        .answers::<Introspection>("200", "the token, where it works now")
+        .needs(Scope::Operate),
+    );
+    all
 }

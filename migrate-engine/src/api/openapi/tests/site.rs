@@ -1,5 +1,6 @@
 //! Both APIs of the service over real records, a source with one machine, a schedule, and a transfer under way.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,7 +14,12 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt as _;
 
-use crate::api::{self, Api, Discoverer, DiscoveryRequest, Replications, Schedules, Token};
+use volume_client::types::TokenScope;
+
+use crate::api::{
+    self, Access, Api, Discoverer, DiscoveryRequest, Recognised, Replications, Schedules, Token, TokenKeeper,
+    Unanswered,
+};
 use crate::config::testing::settings;
 use crate::model::{DiskSpec, MachineSpec, NetworkSpec, Step};
 use crate::pipeline::{Board, BoardWatch, Desk, Dispatcher, Doing, Replicator, Watch};
@@ -21,6 +27,26 @@ use crate::schedule::{AtDesk, Memory as _, Missed, Plan, Records, Scheduler, Sys
 use crate::source::{Category, Cycle, Frozen, Source, SourceBook, SourceFailure, Wanted};
 use crate::store::{JobDisk, JobEnd, Run, Store};
 use crate::transfer::{Progress, RateLimit};
+
+/// Knows the tokens `looks` and `operates`, and says nothing of `unanswered`.
+struct Daemon;
+
+#[async_trait]
+impl TokenKeeper for Daemon {
+    async fn recognise(&self, secret: &str) -> Result<Option<Recognised>, Unanswered> {
+        let scope = match secret {
+            "looks" => TokenScope::Read,
+            "operates" => TokenScope::Operate,
+            "unanswered" => return Err(Unanswered::Silent),
+            _ => return Ok(None),
+        };
+        Ok(Some(Recognised {
+            name: secret.to_owned(),
+            scope,
+            expires_at: None,
+        }))
+    }
+}
 
 /// Knows the source `vc` with the machine `web`.
 struct Vcenter;
@@ -107,6 +133,11 @@ const PLAN: &str = "
 
 impl Site {
     pub(in crate::api) fn new() -> Self {
+        Self::asked(NonZeroU32::MAX)
+    }
+
+    /// Where each caller may ask so often in a second.
+    pub(in crate::api) fn asked(often: NonZeroU32) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(&dir.path().join("e.db")).unwrap());
         let stopping = CancellationToken::new();
@@ -123,6 +154,7 @@ impl Site {
         };
         let dispatcher = Dispatcher::new(replicator, Arc::new(Vcenter), stopping.clone());
         let desk = Desk::new(Arc::new(dispatcher), vec![1]);
+        let access = Access::new(Token::new("right"), Arc::new(Daemon), often);
         let state = Replications {
             api: Api {
                 board,
@@ -132,7 +164,7 @@ impl Site {
             },
             schedules: schedules(&desk, &store, &stopping),
             desk,
-            token: Arc::new(Token::new("right")),
+            access: Arc::new(access),
         };
         Self {
             replications: api::replications(state),
@@ -202,9 +234,20 @@ fn schedules(desk: &Desk, store: &Arc<Store>, stopping: &CancellationToken) -> S
     }
 }
 
-/// Sends a request with the token.
+/// Sends a request with the token of the service.
 pub(super) async fn send(
     router: &Router,
+    method: &str,
+    path: &str,
+    body: &Value,
+) -> (StatusCode, HeaderMap, String) {
+    send_with(router, "right", method, path, body).await
+}
+
+/// Sends a request with a token.
+pub(in crate::api) async fn send_with(
+    router: &Router,
+    token: &str,
     method: &str,
     path: &str,
     body: &Value,
@@ -212,7 +255,7 @@ pub(super) async fn send(
     let request = Request::builder()
         .method(method)
         .uri(path)
-        .header("authorization", "Bearer right")
+        .header("authorization", format!("Bearer {token}"))
         .body(Body::from(body.to_string()));
     let response = router.clone().oneshot(request.unwrap()).await.unwrap();
     let (parts, body) = response.into_parts();
