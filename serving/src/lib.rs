@@ -17,6 +17,7 @@ mod rate;
 mod room;
 pub mod service_manager;
 mod socket;
+mod validity;
 
 pub use certificate::{Certificate, CertificateError, CertificateFiles, Clients};
 pub use connections::Server;
