@@ -26,6 +26,7 @@ pub use handshake::ClientName;
 pub use inherited::Inherited;
 pub use limits::Limits;
 pub use listener::{ListenError, Listener};
+pub use patient::came_too_slowly;
 pub use peer::{Peer, is_loopback};
 pub use rate::Rate;
 pub use socket::{SocketError, SocketFile};

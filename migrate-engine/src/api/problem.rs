@@ -33,6 +33,7 @@ pub(super) enum Code {
     RouteNotFound,
     MethodNotAllowed,
     InvalidRequest,
+    BodyTooSlow,
     TransferNotFound,
     Unauthorized,
     JobNotFound,
@@ -83,6 +84,7 @@ impl Code {
             | Self::SourceNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::VmAmbiguous
             | Self::VmChanged
@@ -106,6 +108,7 @@ impl Code {
             Self::RouteNotFound => "route_not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::InvalidRequest => "invalid_request",
+            Self::BodyTooSlow => "body_too_slow",
             Self::TransferNotFound => "transfer_not_found",
             Self::Unauthorized => "unauthorized",
             Self::JobNotFound => "job_not_found",
