@@ -6,6 +6,7 @@
 
 pub mod certificate;
 mod connections;
+pub mod descriptors;
 mod door;
 mod handshake;
 mod inherited;

@@ -14,6 +14,7 @@ mod appliance;
 pub mod attach_bench;
 pub mod attach_soak;
 mod binaries;
+mod certificates;
 mod chance;
 mod cloud_site;
 pub mod cloudstack;
@@ -42,6 +43,7 @@ mod wait;
 
 pub use appliance::{Appliance, Setup, VM};
 pub use binaries::binary;
+pub use certificates::make_certificate;
 pub use chance::Chance;
 pub use cloud_site::{CloudSite, write_credentials};
 pub use footprint::Footprint;

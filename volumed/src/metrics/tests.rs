@@ -73,6 +73,7 @@ fn every_metric_is_in_the_documents_with_its_labels_and_no_other_is() {
         ..Present::default()
     });
     let classic = telemetry::exposition::classic(&metrics.text());
+    telemetry::families::linted(&classic);
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/observability.md");
     telemetry::families::held_to(document, "volumed", &telemetry::families::families(&classic));
 }
