@@ -23,6 +23,7 @@ async fn main() -> ExitCode {
         _ => LogFormat::Text,
     };
     let sending = telemetry::log::start(format, filter, &Traces::from_env("migrate-engine"));
+    serving::descriptors::raise_limit();
     let ended = cli.run().await;
     drop(sending);
     match ended {

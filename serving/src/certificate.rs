@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::RwLock;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
@@ -15,6 +16,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+
+use super::validity;
 
 /// How often it is looked whether the files have changed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -49,6 +52,7 @@ pub struct Certificate {
 struct Shown {
     config: Arc<ServerConfig>,
     certificate: CertificateDer<'static>,
+    expires_at: Option<Timestamp>,
 }
 
 /// What is wrong with the files of a certificate.
@@ -180,6 +184,12 @@ impl Certificate {
         self.shown.read().certificate.clone()
     }
 
+    /// Until when what is shown holds; nothing where it does not tell.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.shown.read().expires_at
+    }
+
     /// What to show to the next who connects.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.shown.read().config)
@@ -215,6 +225,7 @@ fn read(files: &CertificateFiles, clients: &Clients) -> Result<Shown, Certificat
         })?;
     Ok(Shown {
         config: Arc::new(config),
+        expires_at: validity::end(&certificate),
         certificate,
     })
 }

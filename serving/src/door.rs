@@ -19,6 +19,12 @@ pub struct Door {
 pub struct NotLoopback(pub SocketAddr);
 
 impl Door {
+    /// The address, where it is one of TCP.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.address()
+    }
+
     /// For who is on this machine, in the clear: a Unix socket, or an address of the loopback.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 
 pub mod certificate;
 mod connections;
+pub mod descriptors;
 mod door;
 mod handshake;
 mod inherited;
@@ -17,6 +18,7 @@ mod rate;
 mod room;
 pub mod service_manager;
 mod socket;
+mod validity;
 
 pub use certificate::{Certificate, CertificateError, CertificateFiles, Clients};
 pub use connections::Server;
@@ -25,6 +27,7 @@ pub use handshake::ClientName;
 pub use inherited::Inherited;
 pub use limits::Limits;
 pub use listener::{ListenError, Listener};
+pub use patient::came_too_slowly;
 pub use peer::{Peer, is_loopback};
 pub use rate::Rate;
 pub use socket::{SocketError, SocketFile};

@@ -1,5 +1,6 @@
 //! A request's body that is waited for a bounded time: who sends a byte now and then does not hold a request for ever.
 
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use axum::body::HttpBody;
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A body whose end must have come within a time, counted from when it is first read.
 pub(crate) struct Patient {
@@ -21,6 +22,12 @@ pub(crate) struct Patient {
 #[derive(Debug, thiserror::Error)]
 #[error("the body did not come within {0:?}")]
 struct TooSlow(Duration);
+
+/// Whether this is why a body could not be read: it did not come within [`Limits::body_timeout`](super::Limits::body_timeout).
+#[must_use]
+pub fn came_too_slowly(error: &(dyn Error + 'static)) -> bool {
+    error.is::<TooSlow>() || error.source().is_some_and(came_too_slowly)
+}
 
 impl Patient {
     pub(crate) fn new(body: Incoming, limit: Duration) -> Self {

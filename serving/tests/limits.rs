@@ -12,10 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
+use axum::extract::rejection::BytesRejection;
 use axum::routing::{get, post};
 use serving::{
-    Certificate, CertificateFiles, Clients, Door, Limits, Listener, Server, SocketFile, certificate,
+    Certificate, CertificateFiles, Clients, Door, Limits, Listener, Server, SocketFile, came_too_slowly,
+    certificate,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -43,7 +46,16 @@ fn router() -> Router {
             "/take",
             post(|body: String| async move { body.len().to_string() }),
         )
+        .route("/judge", post(judge))
         .layer(DefaultBodyLimit::max(1 << 20))
+}
+
+async fn judge(body: Result<Bytes, BytesRejection>) -> &'static str {
+    match body {
+        Ok(_) => "whole",
+        Err(error) if came_too_slowly(&error) => "too slow",
+        Err(_) => "something else",
+    }
 }
 
 fn over_tls(listener: Listener, dir: &Path) -> Door {
@@ -225,6 +237,13 @@ async fn heads_and_bodies_without_measure_are_refused() {
     let stalled = "POST /take HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc";
     let answer = service.say(stalled).await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    for (request, judged) in [
+        (stalled.replace("take", "judge"), "too slow"),
+        (format!("{head}zz\r\n").replace("take", "judge"), "something else"),
+    ] {
+        let answer = service.say(&request).await;
+        assert!(answer.ends_with(judged), "{request}: {answer}");
+    }
     service.is_well_over_tcp().await;
 }
 

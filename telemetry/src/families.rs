@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 /// All samples of one name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,6 +79,31 @@ pub fn held_to(path: &str, program: &str, families: &BTreeMap<String, Family>) {
         table.lines().count(),
         "{path}; make it anew with UPDATE_GOLDEN=1"
     );
+}
+
+/// For tests: that Prometheus's own linter finds nothing wrong with a text in the classic form. Skipped loudly where there is no
+/// promtool, but not in CI.
+///
+/// # Panics
+/// Where it finds something, with what that is.
+#[allow(clippy::print_stderr, reason = "a test says what it skips")]
+pub fn linted(classic: &str) {
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped());
+    let Ok(mut child) = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
+        assert!(std::env::var_os("CI").is_none(), "CI must have promtool");
+        eprintln!("SKIPPED: needs promtool (Debian's package prometheus)");
+        return;
+    };
+    let mut stdin = child.stdin.take().expect("it was asked for as a pipe");
+    stdin
+        .write_all(classic.as_bytes())
+        .expect("promtool reads it all");
+    drop(stdin);
+    let output = child.wait_with_output().expect("promtool comes to an end");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success(), "{said}");
 }
 
 fn describe(found: &mut BTreeMap<String, Family>, rest: &str) {

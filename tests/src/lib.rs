@@ -43,7 +43,7 @@ mod wait;
 
 pub use appliance::{Appliance, Setup, VM};
 pub use binaries::binary;
-pub use certificates::{NBD_CERTIFICATES, nbd_certificates};
+pub use certificates::{NBD_CERTIFICATES, make_certificate, nbd_certificates};
 pub use chance::Chance;
 pub use cloud_site::{CloudSite, write_credentials};
 pub use footprint::Footprint;

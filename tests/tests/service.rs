@@ -9,7 +9,7 @@ use reqwest::Method;
 use rustix::process::Signal;
 use volume_client::client::{DEFAULT_WAIT, VolumedClient};
 use volume_client::types::{AttachVolume, NewVolume, VolumeState};
-use whole_system_tests::{Appliance, Outcome, VM, binary, run, volumectl, wait_until};
+use whole_system_tests::{Appliance, Outcome, VM, binary, make_certificate, volumectl, wait_until};
 
 const MIB: u64 = 1 << 20;
 
@@ -219,32 +219,13 @@ async fn the_command_line_tells_what_happened_and_what_to_do() {
     assert_eq!(away.code, Some(3), "{away:#?}");
 }
 
-/// Certificates of the daemon and of a client, as an operator makes them: each vouches for itself.
-fn certificates(appliance: &Appliance) {
-    for name in ["daemon", "client"] {
-        let path = |end: &str| {
-            appliance
-                .dir()
-                .join(format!("{name}.{end}"))
-                .display()
-                .to_string()
-        };
-        let made = format!(
-            "umask 077; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -keyout {} -out {} \
-             -subj /CN={name} -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE",
-            path("key"),
-            path("cert")
-        );
-        run("sh", ["-c", &made]);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_comes_over_tls_with_a_token() {
     let Some(mut appliance) = Appliance::new() else {
         return;
     };
-    certificates(&appliance);
+    let print = make_certificate(appliance.dir(), "daemon", 30);
+    make_certificate(appliance.dir(), "client", 30);
     let path = |name: &str| appliance.dir().join(name).display().to_string();
     let (cert, key, client_cert, client_key) = (
         path("daemon.cert"),
@@ -274,13 +255,8 @@ async fn the_command_line_comes_over_tls_with_a_token() {
         Outcome::of(command.args(arguments))
     };
     let url = format!("https://127.0.0.1:{port}");
-    let print = run(
-        "openssl",
-        ["x509", "-noout", "-fingerprint", "-sha256", "-in", &cert],
-    );
-    let print = print.rsplit_once('=').unwrap().1;
     let token = ["--token-file", &token_file];
-    for whom in [["--fingerprint", print], ["--ca-file", &cert]] {
+    for whom in [["--fingerprint", &print], ["--ca-file", &cert]] {
         let asked = over(&url, &[&whom[..], &token, &["volumes"]].concat());
         assert_eq!(asked.code, Some(0), "{asked:#?}");
     }
@@ -310,7 +286,11 @@ async fn the_command_line_comes_over_tls_with_a_token() {
     let other = "AB:".repeat(31) + "AB";
     for (what, whom, word) in [
         ("nobody is believed", vec![], "not to be believed"),
-        ("another is believed", vec!["--fingerprint", &other], print),
+        (
+            "another is believed",
+            vec!["--fingerprint", &other],
+            print.as_str(),
+        ),
     ] {
         let refused = over(&url, &[&whom[..], &token, &["volumes"]].concat());
         assert_eq!(refused.code, Some(1), "{what}: {refused:#?}");

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use volumed::model::EventKind;
+use volumed::store::{Store, events};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_volumed");
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -187,6 +189,80 @@ fn a_client_that_never_finishes_does_not_keep_the_daemon_beyond_its_grace() {
         asked.elapsed() >= Duration::from_millis(900),
         "it did not wait for its grace"
     );
+}
+
+#[test]
+fn a_reader_that_takes_no_events_does_not_keep_the_daemon_beyond_its_grace() {
+    if !can_run() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fill_with_events(&dir.path().join("volumed.db"));
+    let mut command = volumed(dir.path(), &[]);
+    let mut child = command
+        .env("VOLUMED_SHUTDOWN_GRACE_SECONDS", "2")
+        .spawn()
+        .unwrap();
+    drain(&mut child);
+    let mut daemon = Daemon { child, dir };
+    wait_until("the daemon answers", || daemon.get("/healthz").is_some());
+    let mut stalled = UnixStream::connect(daemon.socket()).unwrap();
+    write!(stalled, "GET /api/v1/events?after=0 HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let waiting = || rustix::io::ioctl_fionread(&stalled).unwrap();
+    let mut before = 0;
+    wait_until("the daemon cannot send any more", || {
+        let now = waiting();
+        now > 64 << 10 && std::mem::replace(&mut before, now) == now
+    });
+    let asked = Instant::now();
+    daemon.signal(Signal::TERM);
+    assert!(daemon.end().success());
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(10), "it took {took:?}");
+    assert!(
+        waiting() < (EVENTS * EVENT) as u64,
+        "all of it was sent before the end"
+    );
+}
+
+const EVENTS: usize = 2000;
+/// The bytes that each of them has at least.
+const EVENT: usize = 1000;
+
+/// Records more than a socket holds.
+fn fill_with_events(database: &Path) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = Store::open(database).unwrap();
+        let data = serde_json::json!({ "text": "x".repeat(EVENT) });
+        let filled = store.write(move |tx| {
+            (0..EVENTS).try_for_each(|_| events::append(tx, EventKind::Volume, None, None, &data))
+        });
+        filled.await.unwrap();
+        store.close().await;
+    });
+}
+
+#[test]
+fn as_many_descriptors_may_be_open_as_the_system_allows() {
+    if !can_run() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let plain = volumed(dir.path(), &[]);
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", "ulimit -Sn 256; ulimit -Hn 3000; exec \"$0\" \"$@\""])
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drain(&mut child);
+    let daemon = Daemon { child, dir };
+    wait_until("the daemon answers", || daemon.get("/healthz").is_some());
+    let metrics = daemon.get("/metrics").unwrap();
+    assert!(metrics.contains("process_max_fds 3000"), "{metrics}");
 }
 
 #[test]

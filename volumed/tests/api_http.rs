@@ -26,7 +26,7 @@ use volume_client::types::{CheckArea, CheckStatus, DoctorReport};
 use volumed::api::{self, Access, Api, DoctorSource, openapi};
 use volumed::auth::Policy;
 use volumed::cloud::{Call, NewVolume};
-use volumed::doctor::Doctor;
+use volumed::doctor::{Doctor, Doors};
 use volumed::metrics::Metrics;
 use volumed::model::{Bytes, VolumeId};
 use volumed::reconcile::{self, Bounds, Reconciler};
@@ -39,6 +39,10 @@ fn examiner(place: &Place, running: &Running) -> DoctorSource {
         cloud: Arc::clone(&place.cloud),
         feed: running.feed.clone(),
         database: place.dir.path().join("volumed.db"),
+        doors: Doors {
+            addresses: vec!["127.0.0.1:8090".parse().unwrap()],
+            ..Doors::default()
+        },
     };
     Arc::new(move || {
         let doctor = doctor.clone();
@@ -611,6 +615,7 @@ async fn an_examination_covers_every_area_and_changes_nothing() {
         let check = has(CheckArea::Daemon, name);
         assert_eq!(check.status, CheckStatus::Passed, "{check:?}");
     }
+    assert_eq!(has(CheckArea::Daemon, "loopback").status, CheckStatus::Warning);
     for name in ["loop devices", "root"] {
         let check = has(CheckArea::Cloud, name);
         assert_eq!(check.status, CheckStatus::Passed, "{check:?}");

@@ -16,6 +16,10 @@ use volume_client::types::{CheckArea, CheckStatus, DoctorCheck, DoctorReport};
 use volumed::store::Store;
 
 fn volumed(dir: &Path, arguments: &[&str]) -> Output {
+    volumed_with(dir, arguments, &[])
+}
+
+fn volumed_with(dir: &Path, arguments: &[&str], keys: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_volumed"));
     command
         .arg("doctor")
@@ -23,7 +27,11 @@ fn volumed(dir: &Path, arguments: &[&str]) -> Output {
     command.env("VOLUMED_DATABASE", dir.join("volumed.db"));
     command.env("VOLUMED_SOCKET", dir.join("volumed.sock"));
     command.env("VOLUMED_LOCAL_ROOT", dir.join("cloud"));
-    command.args(arguments).output().unwrap()
+    command
+        .envs(keys.iter().copied())
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 fn report(output: &Output) -> DoctorReport {
@@ -124,6 +132,41 @@ fn what_keeps_a_daemon_from_starting_fails() {
         assert_eq!(check.status, CheckStatus::Failed, "{check:?}");
         assert!(check.seen.contains(seen) && check.advice.is_some(), "{check:?}");
     }
+}
+
+#[test]
+fn a_loopback_that_asks_nobody_and_a_certificate_that_is_not_there_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let examine = |keys: &[(&str, &str)]| report(&volumed_with(dir.path(), &["--json"], keys));
+    let listen = ("VOLUMED_LISTEN", "127.0.0.1:8090");
+    let open = examine(&[listen]);
+    let check = named(&open, CheckArea::Daemon, "loopback");
+    assert_eq!(check.status, CheckStatus::Warning, "{check:?}");
+    assert!(
+        check.advice.as_ref().unwrap().contains("http.require_token"),
+        "{check:?}"
+    );
+    let guarded = examine(&[listen, ("VOLUMED_HTTP_REQUIRE_TOKEN", "true")]);
+    let check = named(&guarded, CheckArea::Daemon, "loopback");
+    assert_eq!(check.status, CheckStatus::Passed, "{check:?}");
+
+    let files = serving::CertificateFiles {
+        certificate: dir.path().join("cert.pem"),
+        key: dir.path().join("key.pem"),
+    };
+    let tls = [
+        listen,
+        ("VOLUMED_TLS_CERTIFICATE", files.certificate.to_str().unwrap()),
+        ("VOLUMED_TLS_KEY", files.key.to_str().unwrap()),
+    ];
+    let missing = examine(&tls);
+    let check = named(&missing, CheckArea::Daemon, "certificate");
+    assert_eq!(check.status, CheckStatus::Failed, "{check:?}");
+    assert!(check.seen.contains("cert.pem"), "{check:?}");
+    serving::certificate::make_where_missing(&files).unwrap();
+    let made = examine(&tls);
+    let check = named(&made, CheckArea::Daemon, "certificate");
+    assert_eq!(check.status, CheckStatus::Passed, "{check:?}");
 }
 
 #[tokio::test]

@@ -18,7 +18,6 @@ mod sources;
 pub mod start;
 pub mod steps;
 mod table;
-mod validity;
 mod worker;
 
 use std::io::IsTerminal;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::book::{self, Book, Folders};
 use super::doors::{self, Passed, SocketPlace};
 use super::parts::Parts;
-use super::{Ending, human, scheduled, validity};
+use super::{Ending, human, scheduled};
 use crate::api::{self, Access, Api, Discoverer, DiscoveryRequest, Replications, Token};
 use crate::config::Sources;
 use crate::model::MachineSpec;
@@ -96,10 +96,12 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
     let workers = passed.workers(serving.worker_listen)?;
     let from_elsewhere = api.iter().filter_map(|listener| listener.address());
     let is_reached = !workers.is_empty() || from_elsewhere.into_iter().any(|address| !is_loopback(address));
-    let file = serving.certificate.certificate.clone();
-    let shown: api::Expiry = Arc::new(move || validity::expiry(&file));
     let certificate = is_reached.then(|| doors::certificate(serving.certificate));
     let certificate = certificate.transpose()?.map(Arc::new);
+    let expiry = certificate.clone().map(|shown| {
+        let expiry: api::Expiry = Arc::new(move || shown.expires_at());
+        expiry
+    });
     if let (Some(hub), Some(shown)) = (hub, &certificate) {
         let open = workers.into_iter().map(|listener| Door::far(listener, shown));
         let open = open.map(|door| doors::said("workers", door)).collect();
@@ -125,7 +127,7 @@ pub async fn serve(serving: Serving) -> anyhow::Result<Ending> {
             board,
             stopping: stopping.clone(),
             desk: Some(desk.clone()),
-            expiry: is_reached.then_some(shown),
+            expiry,
         },
         desk,
         schedules,

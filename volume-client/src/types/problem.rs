@@ -41,6 +41,8 @@ codes! {
     InvalidRequest = "invalid_request", 422;
     /// The body is larger than the daemon takes.
     BodyTooLarge = "body_too_large", 413;
+    /// The body did not come in the time that the daemon waits for one.
+    BodyTooSlow = "body_too_slow", 408;
     /// The body is not declared as `application/json`.
     UnsupportedMediaType = "unsupported_media_type", 415;
     /// The request brings no token, or one that does not work.

@@ -64,7 +64,8 @@ impl Gate {
     }
 }
 
-/// Lets a request through, or says why not. Requests that pass carry their [`Caller`].
+/// Lets a request through, or says why not. Requests that pass carry their [`Caller`]. One that reads and waits ends when its token
+/// works no more.
 pub(super) async fn require(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     // What is not there is nobody's secret.
@@ -75,7 +76,16 @@ pub(super) async fn require(State(gate): State<Gate>, mut request: Request, next
     match gate.admit(request.extensions(), text.as_deref(), needed).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
-            until_revoked(next.run(request).await, text, gate.tokens)
+            let answer = match text.clone() {
+                // Who only reads may be broken off; what changes something is told how that went.
+                Some(text) if request.method().is_safe() => tokio::select! {
+                    biased;
+                    answer = next.run(request) => answer,
+                    () = gate.tokens.clone().ended(text) => return denied(Denied::Unknown),
+                },
+                _ => next.run(request).await,
+            };
+            until_revoked(answer, text, gate.tokens)
         }
         Err(refusal) => refusal,
     }

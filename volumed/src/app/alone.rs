@@ -86,12 +86,15 @@ async fn without_watcher(failed: Check) -> Vec<Check> {
 /// What would keep a daemon from starting.
 async fn daemon(config: &Config) -> Vec<Check> {
     let (database, path) = (config.database.clone(), config.socket.clone());
+    let (listen, http) = (config.listen, config.http.clone());
     let examined = tokio::task::spawn_blocking(move || {
         let mut checks = vec![
             Check::passed("configuration", "every key has a value that it takes"),
             doctor::examine_database(&database),
         ];
         checks.extend(path.map(|path| socket(&path)));
+        checks.extend(doctor::loopback(listen.as_slice(), http.needs_token()));
+        checks.extend(http.tls.map(|tls| doctor::certificate(tls.files, tls.clients)));
         checks
     });
     examined

@@ -17,7 +17,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serving::{Certificate, Server, service_manager};
+use serving::{Certificate, Door, Server, service_manager};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Access, Api};
 use crate::auth::Policy;
 use crate::config::Config;
+use crate::doctor;
 use crate::store::Store;
 pub use alone::examine;
 pub use error::AppError;
@@ -47,23 +48,31 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         files,
         certificate,
     } = Doors::open(&config)?;
+    let addresses = open.iter().filter_map(Door::address).collect();
     service_manager::status("starting");
     let parts = Parts::start(&config, &store).await?;
     let stopping = CancellationToken::new();
+    let policy = Policy {
+        tcp_needs_token: config.http.needs_token(),
+        group_scope: config.http.socket_scope,
+    };
+    let doors = doctor::Doors {
+        addresses,
+        needs_token: policy.tcp_needs_token,
+        certificate: certificate.clone(),
+    };
+    let shown = certificate.clone();
+    let metrics = parts.metrics.clone();
     let api = Api {
         store: store.clone(),
         operations: parts.operations.clone(),
-        metrics: parts.metrics.clone(),
+        metrics: metrics.with_certificate(move || shown.as_ref()?.expires_at()),
         reconciler: Arc::clone(&parts.reconciler),
-        doctor: parts.examiner(&config),
+        doctor: parts.examiner(&config, doors),
         stopping: stopping.clone(),
         started_at: Timestamp::now(),
     };
     let looking = tokio::spawn(api::keep_readiness(api.clone()));
-    let policy = Policy {
-        tcp_needs_token: config.http.require_token || config.http.tls.is_some(),
-        group_scope: config.http.socket_scope,
-    };
     let access = Access::new(policy, config.http.requests_per_second);
     let router = api::router(api, config.http.body_limit, access);
     let server = Server::new(config.http.limits);

@@ -13,7 +13,7 @@ use crate::device::{
     InventoryFeed, KernelIdentities, KernelMachine, Machine, SysRoot, Watcher, WatcherConfig, WatcherStats,
     boot_id,
 };
-use crate::doctor::Doctor;
+use crate::doctor::{Doctor, Doors};
 use crate::metrics::{Metrics, WatcherTotals};
 use crate::model::{OperationKind, OperationStatus};
 use crate::operation::{self, IdentityPolicy, Observer, Operations, Settings};
@@ -83,11 +83,12 @@ impl Parts {
     }
 
     /// Examines the surroundings of these parts.
-    pub(super) fn examiner(&self, config: &Config) -> DoctorSource {
+    pub(super) fn examiner(&self, config: &Config, doors: Doors) -> DoctorSource {
         let doctor = Doctor {
             cloud: Arc::clone(&self.cloud),
             feed: self.watcher.feed(),
             database: config.database.clone(),
+            doors,
         };
         Arc::new(move || {
             let doctor = doctor.clone();

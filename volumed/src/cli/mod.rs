@@ -124,6 +124,7 @@ pub fn main() -> ExitCode {
         let _ = writeln!(io::stderr(), "volumed: {:#}", anyhow::Error::from(error));
         return ExitCode::FAILURE;
     }
+    serving::descriptors::raise_limit();
     let result = match command {
         Command::Serve(flags) => serve(flags).map(|()| ExitCode::SUCCESS),
         Command::CheckConfig(flags) => check(flags).map(|()| ExitCode::SUCCESS),

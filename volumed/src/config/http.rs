@@ -24,6 +24,14 @@ pub struct Http {
     pub tls: Option<Tls>,
 }
 
+impl Http {
+    /// Whether everybody who comes over TCP needs a token: over TLS always.
+    #[must_use]
+    pub fn needs_token(&self) -> bool {
+        self.require_token || self.tls.is_some()
+    }
+}
+
 /// The certificates of TCP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {

@@ -2,6 +2,7 @@
 
 mod clock;
 mod database;
+mod doors;
 mod exporters;
 mod privilege;
 
@@ -18,6 +19,7 @@ use crate::device::{InventoryFeed, SysRoot, examine_disks, examine_watcher};
 use crate::model::{self, Check};
 
 pub use database::examine as examine_database;
+pub use doors::{Doors, certificate, loopback};
 
 /// How long one area may take. A client waits a minute for them all.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,17 +37,21 @@ pub struct Doctor {
     pub feed: InventoryFeed,
     /// The database.
     pub database: PathBuf,
+    /// How callers over TCP are met.
+    pub doors: Doors,
 }
 
 impl Doctor {
-    /// Examines cloud, devices and host. Takes some seconds, half a minute at most.
+    /// Examines cloud, devices, host and doors. Takes some seconds, half a minute at most.
     pub async fn examine(&self) -> Vec<DoctorCheck> {
         let (cloud, devices, host) = tokio::join!(
             within(CheckArea::Cloud, self.cloud.diagnose()),
             within(CheckArea::Devices, devices(&self.feed)),
             within(CheckArea::Host, host(Some(&self.database))),
         );
-        [cloud, devices, host].concat()
+        let doors = self.doors.examine().into_iter();
+        let doors = doors.map(|check| told(CheckArea::Daemon, check)).collect();
+        [cloud, devices, host, doors].concat()
     }
 }
 

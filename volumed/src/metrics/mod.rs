@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 
 use crate::model::{OperationKind, OperationStatus};
@@ -27,7 +28,11 @@ pub struct Metrics {
     board: present::Board,
     registry: Arc<Registry>,
     watcher: Option<WatcherSource>,
+    expiry: Option<ExpirySource>,
 }
+
+/// Tells until when the certificate holds that is shown.
+type ExpirySource = Arc<dyn Fn() -> Option<Timestamp> + Send + Sync>;
 
 /// Tells what the device watcher has seen so far.
 type WatcherSource = Arc<dyn Fn() -> WatcherTotals + Send + Sync>;
@@ -68,6 +73,7 @@ impl Metrics {
             board,
             registry: Arc::new(registry),
             watcher: None,
+            expiry: None,
         }
     }
 
@@ -75,6 +81,16 @@ impl Metrics {
     #[must_use]
     pub fn with_watcher(mut self, totals: impl Fn() -> WatcherTotals + Send + Sync + 'static) -> Self {
         self.watcher = Some(Arc::new(totals));
+        self
+    }
+
+    /// The same, telling of the certificate that is shown over TCP what `expiry` says whenever the metrics are read.
+    #[must_use]
+    pub fn with_certificate(
+        mut self,
+        expiry: impl Fn() -> Option<Timestamp> + Send + Sync + 'static,
+    ) -> Self {
+        self.expiry = Some(Arc::new(expiry));
         self
     }
 
@@ -149,6 +165,8 @@ impl Metrics {
         if let Some(totals) = &self.watcher {
             self.take_over(totals());
         }
+        self.board
+            .certificate(self.expiry.as_ref().and_then(|expiry| expiry()));
         telemetry::exposition::openmetrics(&self.registry, PREFIX, env!("CARGO_PKG_VERSION"))
     }
 

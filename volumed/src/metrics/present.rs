@@ -69,6 +69,7 @@ struct State {
     present: Present,
     ready: Vec<(&'static str, bool)>,
     watcher_seconds: f64,
+    certificate: Option<Timestamp>,
 }
 
 impl Board {
@@ -78,6 +79,10 @@ impl Board {
 
     pub(super) fn ready(&self, checks: Vec<(&'static str, bool)>) {
         self.0.lock().ready = checks;
+    }
+
+    pub(super) fn certificate(&self, expires_at: Option<Timestamp>) {
+        self.0.lock().certificate = expires_at;
     }
 
     pub(super) fn scan_runs_for(&self, time: Duration) {
@@ -103,6 +108,13 @@ impl Collector for Board {
             "How long the running scan of the devices has been going; nought where none runs",
             state.watcher_seconds,
         )?;
+        if let Some(at) = state.certificate {
+            page.gauge(
+                "certificate_expiry_timestamp_seconds",
+                "Until when the certificate holds that is shown to callers over TCP, in seconds since 1970",
+                at.as_duration().as_secs_f64(),
+            )?;
+        }
         let ready = state.ready.iter().map(|&(name, ok)| ([name], u64::from(ok)));
         page.family(
             "ready",

@@ -4,6 +4,8 @@ use axum::http::HeaderValue;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::response::Response;
 use volumed::auth::Peer;
+use volumed::model::OperationId;
+use volumed::store::{Asker, operations};
 
 use super::*;
 
@@ -135,6 +137,44 @@ async fn a_stream_ends_when_its_token_is_revoked() {
     ended.expect("the stream ends within seconds").unwrap();
     let again = strict.ask("GET", "/api/v1/events", Some(&secret)).await;
     assert_eq!(again.status(), StatusCode::UNAUTHORIZED);
+    strict.daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_an_operation_is_let_go_when_its_token_is_revoked() {
+    let Some(strict) = Strict::start().await else {
+        return;
+    };
+    let secret = strict.token("waiter", "read").await;
+    let volume = strict.daemon.create("a").await.parse().unwrap();
+    // Recorded behind the daemon's back, so nobody works on it.
+    let id = OperationId::new();
+    let recorded = strict.daemon.running.store.write(move |tx| {
+        let asker = Asker {
+            actor: "a test".to_owned(),
+            request_id: None,
+        };
+        operations::insert(tx, id, volume, &volumed::model::Request::Correlate {}, &asker)
+    });
+    recorded.await.unwrap();
+    let path = format!("/api/v1/operations/{id}?wait=60");
+    let began = std::time::Instant::now();
+    let waiting = strict.ask("GET", &path, Some(&secret));
+    let revoking = async {
+        // It is let in before.
+        let brief = strict.ask("GET", &path.replace("=60", "=0"), Some(&secret)).await;
+        assert_eq!(brief.status(), StatusCode::OK);
+        tokio::task::yield_now().await;
+        strict
+            .daemon
+            .ask("DELETE", "/api/v1/tokens/waiter", None, Value::Null)
+            .await
+    };
+    let both = async { tokio::join!(waiting, revoking) };
+    let ended = tokio::time::timeout(Duration::from_secs(30), both).await;
+    let (answer, _) = ended.expect("the wait ends within seconds");
+    assert!(began.elapsed() > Duration::from_secs(1), "it was not waiting");
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     strict.daemon.stop().await;
 }
 

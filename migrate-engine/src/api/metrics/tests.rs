@@ -1,7 +1,7 @@
 //! What the metrics are called, as the documents have it.
 
 use serde_json::{Value, json};
-use telemetry::families::{families, held_to};
+use telemetry::families::{families, held_to, linted};
 
 use crate::api::openapi::tests::site::Site;
 use crate::store::JobEnd;
@@ -15,6 +15,7 @@ async fn every_metric_is_in_the_documents_with_its_labels_and_no_other_is() {
     let Value::String(text) = text else {
         panic!("{text}")
     };
+    linted(&text);
     held_to(
         concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/observability.md"),
         "migrate-engine",

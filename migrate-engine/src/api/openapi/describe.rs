@@ -162,7 +162,7 @@ impl Described {
             .content("application/json", content)
             .required(Some(Required::True));
         self.operation = self.operation.request_body(Some(body.build()));
-        self.fails(&[Code::InvalidRequest])
+        self.fails(&[Code::InvalidRequest, Code::BodyTooSlow])
     }
 
     fn content<T: ToSchema>(&mut self) -> Content {

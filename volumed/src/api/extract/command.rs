@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::error::Category;
+use serving::came_too_slowly;
 use sha2::{Digest, Sha256};
 use volume_client::types::ErrorCode;
 
@@ -67,6 +68,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Command<T> {
             StatusCode::PAYLOAD_TOO_LARGE => {
                 failure(ErrorCode::BodyTooLarge, "the body is larger than is taken")
             }
+            _ if came_too_slowly(&rejection) => failure(
+                ErrorCode::BodyTooSlow,
+                "the body did not come in time; nothing was changed",
+            ),
             _ => failure(ErrorCode::MalformedJson, "the body could not be read to its end"),
         })?;
         let (body, json) = parse(&headers, &bytes)?;

@@ -20,6 +20,7 @@ const OF_COMMANDS: &[ErrorCode] = &[
     ErrorCode::MalformedJson,
     ErrorCode::InvalidRequest,
     ErrorCode::BodyTooLarge,
+    ErrorCode::BodyTooSlow,
     ErrorCode::UnsupportedMediaType,
     ErrorCode::IdempotencyKeyReused,
     ErrorCode::StoreFull,
