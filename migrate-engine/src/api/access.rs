@@ -154,7 +154,7 @@ fn unknown() -> Response {
 
 fn unchecked(why: &Unanswered) -> Response {
     tracing::warn!(error = chain(why), "nobody is let in by a token of the daemon's");
-    let hint = "the token may be good: ask again; `volumectl health` tells whether the daemon is there, and the token of the service's \
+    let hint = "the token may be good: ask again; `volumectl status` tells whether the daemon is there, and the token of the service's \
                 own file works without it";
     let mut response = Problem::new(Code::TokenUnchecked, chain(why), hint).into_response();
     response
