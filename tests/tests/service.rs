@@ -286,7 +286,11 @@ async fn the_command_line_comes_over_tls_with_a_token() {
     let other = "AB:".repeat(31) + "AB";
     for (what, whom, word) in [
         ("nobody is believed", vec![], "not to be believed"),
-        ("another is believed", vec!["--fingerprint", &other], print.as_str()),
+        (
+            "another is believed",
+            vec!["--fingerprint", &other],
+            print.as_str(),
+        ),
     ] {
         let refused = over(&url, &[&whom[..], &token, &["volumes"]].concat());
         assert_eq!(refused.code, Some(1), "{what}: {refused:#?}");
