@@ -169,6 +169,37 @@ fn sources_of(place: &str) -> Vec<String> {
     texts
 }
 
+/// Of those programs that do not tell them in their help, the statuses stand where they end.
+#[test]
+fn every_exit_status_of_daemon_and_engine_is_told() {
+    let named = Regex::new(r"const ([A-Z_]+): u8 = (\d+);").unwrap();
+    let given = Regex::new(r"ExitCode::(SUCCESS|FAILURE|from\(([A-Za-z_0-9]+)\))").unwrap();
+    for (program, place) in [
+        ("volumed", "volumed/src/cli"),
+        ("migrate-engine", "migrate-engine/src/main.rs"),
+    ] {
+        let mut wanted = Names::new();
+        for text in sources_of(place) {
+            let value = |name: &str| {
+                let mut constants = named.captures_iter(&text).filter(|found| &found[1] == name);
+                constants
+                    .next()
+                    .map_or_else(|| name.to_owned(), |found| found[2].to_owned())
+            };
+            wanted.extend(given.captures_iter(&text).map(|found| match &found[1] {
+                "SUCCESS" => "0".to_owned(),
+                "FAILURE" => "1".to_owned(),
+                _ => value(&found[2]),
+            }));
+        }
+        assert!(wanted.len() >= 3, "{program}: {wanted:?}");
+        let rows = page("docs/exit-statuses.md").rows;
+        let rows = rows.iter().filter(|row| row.under == program);
+        let told: Names = rows.flat_map(|row| row.codes.clone()).collect();
+        assert_eq!(told, wanted, "left: docs/exit-statuses.md; right: {program}");
+    }
+}
+
 #[test]
 fn every_exit_status_is_told() {
     let help = Programs::default().help(&["volumectl".to_owned()]).text.clone();

@@ -1,13 +1,14 @@
 //! Every key of the configuration and every environment variable is told of, and none that is gone.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fs;
 use std::path::Path;
 
 use regex::Regex;
 use whole_system_tests::volumed;
 
-use crate::page::{page, pages, text_of, workspace};
+use crate::page::{Block, page, pages, text_of, workspace};
 use crate::programs::Programs;
 
 const PAGE: &str = "docs/configuration.md";
@@ -76,7 +77,6 @@ fn every_key_that_a_page_mentions_is_one() {
 
 #[test]
 fn every_key_of_the_file_of_sources_is_told() {
-    let name = Regex::new("`([a-z_]+)`").unwrap();
     for (heading, section) in [
         ("[[vsphere]]", "vsphere"),
         ("[[files]]", "files"),
@@ -86,15 +86,61 @@ fn every_key_of_the_file_of_sources_is_told() {
         let file = dir.path().join("sources.toml");
         fs::write(&file, format!("[[{section}]]\nno_such_key = 1\n")).unwrap();
         let error = migrate_engine::config::Sources::read(&file).unwrap_err();
-        let said = std::error::Error::source(&error)
-            .expect("the file's form is wrong")
-            .to_string();
-        let expected = said.rsplit_once("expected").expect("it names the keys").1;
-        let keys: Names = name
-            .captures_iter(expected)
-            .map(|found| found[1].to_owned())
-            .collect();
-        assert_eq!(told(heading), keys, "left: {PAGE}; right: what is read");
+        assert_eq!(
+            told(heading),
+            expected(&error),
+            "left: {PAGE}; right: what is read"
+        );
+    }
+}
+
+/// The keys that a reader names where one is unknown.
+fn expected(error: &(dyn Error + 'static)) -> Names {
+    let said = error.source().unwrap_or(error).to_string();
+    let names = said.rsplit_once("expected").expect("it names the keys").1;
+    let name = Regex::new("`([a-z_]+)`").unwrap();
+    name.captures_iter(names)
+        .map(|found| found[1].to_owned())
+        .collect()
+}
+
+/// The page of schedules tells its keys by an example with everything: each key there is, and no other, stands in it.
+#[test]
+fn every_key_of_the_file_of_schedules_is_in_its_example() {
+    const UNKNOWN: &str = "no_such_key = 1";
+    let page = page("docs/scheduling.md");
+    let is_example =
+        |block: &&Block| block.info.as_deref() == Some("toml") && block.text.contains("[bandwidth]");
+    let example = page.blocks.iter().find(is_example).expect("there is an example");
+    let example: toml::Value = toml::from_str(&example.text).unwrap();
+    let schedule = "[[schedule]]\nname = 'a'\ncalendar = '02:30'\n";
+    for (path, broken) in [
+        (&[][..], UNKNOWN.to_owned()),
+        (&["schedule"], format!("[[schedule]]\n{UNKNOWN}")),
+        (
+            &["schedule", "what"],
+            format!("{schedule}[[schedule.what]]\n{UNKNOWN}"),
+        ),
+        (&["bandwidth"], format!("[bandwidth]\n{UNKNOWN}")),
+        (
+            &["bandwidth", "windows"],
+            format!("[bandwidth]\nwindows = [{{ {UNKNOWN} }}]"),
+        ),
+    ] {
+        let error = migrate_engine::schedule::Plan::from_toml(&broken).unwrap_err();
+        assert_eq!(keys_at(&example, path), expected(&error), "{path:?}");
+    }
+}
+
+/// The keys of all tables at a place.
+fn keys_at(value: &toml::Value, path: &[&str]) -> Names {
+    match (value, path) {
+        (toml::Value::Array(items), _) => items.iter().flat_map(|item| keys_at(item, path)).collect(),
+        (toml::Value::Table(table), [first, rest @ ..]) => table
+            .get(*first)
+            .map_or_else(Names::new, |inner| keys_at(inner, rest)),
+        (toml::Value::Table(table), []) => table.keys().cloned().collect(),
+        _ => Names::new(),
     }
 }
 

@@ -9,14 +9,17 @@ use crate::config::VddkSettings;
 /// The port that VMware's library takes by itself.
 const HTTPS: u16 = 443;
 
-/// The filters, the outermost first. The one that opens the disk anew has to be next to the plugin.
-pub(super) const FILTERS: [&str; 3] = ["cacheextents", "blocksize", "retry"];
+/// The filters, the outermost first. The one that opens the disk anew has to be next to the plugin, and the one that ends nbdkit
+/// has to be told of the end of a connection before the plugin is.
+pub(super) const FILTERS: [&str; 4] = ["exitwhen", "cacheextents", "blocksize", "retry"];
 
 /// Where the server does what.
 pub(super) struct Paths<'a> {
     pub(super) socket: &'a Path,
     pub(super) pidfile: &'a Path,
     pub(super) password: &'a Path,
+    /// Whose coming asks it to end.
+    pub(super) end: &'a Path,
 }
 
 pub(super) fn filters() -> impl Iterator<Item = String> {
@@ -54,6 +57,9 @@ pub(super) fn of(
     arguments.push("compression=skipz".into());
     // The library reads whole sectors; more than 2 MiB at once is more than a host's buffers may hold ("NFC error 5").
     arguments.extend(["minblock=512", "maxdata=2M"].map(OsString::from));
+    arguments.push(with("exit-when-file-created=", paths.end));
+    // Looked at where a connection ends, and never between: before 1.32.5, to look while there is one is a deadlock.
+    arguments.push("exit-when-poll=1000000000".into());
     // Half a minute in all.
     arguments.extend(["retries=4", "retry-delay=2"].map(OsString::from));
     arguments.push(with("file=", &place.file));

@@ -49,8 +49,12 @@ impl VddkDisk {
                     allocated: allocated.map(|ranges| extent::normalize(ranges.to_vec()).into()),
                 }),
             }),
-            Err(error) => {
+            Err(error @ VddkError::Open { .. }) => {
                 server.stop().await;
+                Err(error)
+            }
+            Err(error) => {
+                server.end().await;
                 Err(error)
             }
         }
@@ -76,11 +80,14 @@ impl VddkDisk {
         };
         match export.size() {
             size if size == place.capacity => Ok(export),
-            found => Err(VddkError::Size {
-                disk: place.label.clone(),
-                told: place.capacity,
-                found,
-            }),
+            found => {
+                server.end_with_last_connection();
+                Err(VddkError::Size {
+                    disk: place.label.clone(),
+                    told: place.capacity,
+                    found,
+                })
+            }
         }
     }
 
@@ -88,6 +95,12 @@ impl VddkDisk {
     #[must_use]
     pub fn server_id(&self) -> Option<u32> {
         self.shared.server.id()
+    }
+}
+
+impl Drop for VddkDisk {
+    fn drop(&mut self) {
+        before_last_connection_ends(&self.shared);
     }
 }
 
@@ -141,6 +154,12 @@ struct VddkReader {
     /// What was asked for last: about there it was where an error does not know its place.
     at: (u64, u64),
     shared: Arc<Shared>,
+}
+
+impl Drop for VddkReader {
+    fn drop(&mut self) {
+        before_last_connection_ends(&self.shared);
+    }
 }
 
 impl Shared {
@@ -202,6 +221,13 @@ impl ReadWorker for VddkReader {
     fn complete(&mut self) -> Result<ReadRequest, BlockError> {
         let completed = self.worker.complete();
         completed.map_err(|error| self.shared.told(error, self.at))
+    }
+}
+
+/// To be called by who holds the server and a connection, before it drops the connection.
+fn before_last_connection_ends(shared: &Arc<Shared>) {
+    if Arc::strong_count(shared) == 1 {
+        shared.server.end_with_last_connection();
     }
 }
 

@@ -7,7 +7,8 @@
 //! Guarantees:
 //! - the password reaches nbdkit by a file that only we may read, which is gone as soon as nbdkit has read it: no argument,
 //!   environment, log or error has it;
-//! - a dropped reader's nbdkit is asked to end, killed where it does not, and waited for before its snapshot is removed;
+//! - a dropped reader's nbdkit closes its disk and ends, is killed where it does not, and is waited for before its snapshot is
+//!   removed;
 //! - the kernel ends it when this process dies. It is not given `--exit-with-parent`, with which nbdkit asks for `SIGTERM` in the
 //!   place of the `SIGKILL` that all children of ours are to get. Debian's 1.32.5 does so without being asked (seen by strace):
 //!   there, a library that is stuck in a call keeps its nbdkit until the call ends.

@@ -21,7 +21,9 @@ use crate::process::{Command, Daemon, NBDKIT, ProcessError};
 const LONGEST_SOCKET: usize = 107;
 /// How often it is looked whether nbdkit is there.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long nbdkit may take to end when asked to: the library takes its leave of the host.
+/// How long nbdkit may take to notice the end of our last connection: a read that is under way ends first.
+const NOTICE: Duration = Duration::from_secs(5);
+/// How long it may take to end from then on: the library closes the disk and takes its leave of the host.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the last words of an nbdkit that died may take to reach us.
 const WORDS: Duration = Duration::from_millis(300);
@@ -65,6 +67,7 @@ impl Server {
             socket: &home.socket(),
             pidfile: &pidfile,
             password: &password.0,
+            end: &home.end(),
         };
         let daemon = Command::new(NBDKIT)
             .at(&vddk.settings.nbdkit)
@@ -128,8 +131,24 @@ impl Server {
         running.words()
     }
 
-    /// Ends it and waits for that.
+    /// Has it end by itself once its last connection has ended and the disk of it is closed: to be called before that. Repeating it
+    /// changes nothing.
+    ///
+    /// After `SIGTERM`, nbdkit closes no disk any more: the host would keep a session, and a lock on the disk, until it gives them up
+    /// by itself. Source: `free_connection` in nbdkit's `server/connections.c`.
+    pub(super) fn end_with_last_connection(&self) {
+        self.running().ask();
+    }
+
+    /// Ends it where nothing was opened, and waits for that.
     pub(super) async fn stop(mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
+    /// Ends it once its connections have ended, and waits for that.
+    pub(super) async fn end(mut self) {
         if let Some(running) = self.running.take() {
             running.end().await;
         }
@@ -182,7 +201,20 @@ impl Running {
         lines[lines.len().saturating_sub(LINES)..].join("; ")
     }
 
-    async fn end(self) {
+    fn ask(&self) {
+        if let Err(error) = std::fs::write(self.home.end(), "") {
+            tracing::warn!(%error, "cannot ask an nbdkit to close its disk");
+        }
+    }
+
+    async fn end(mut self) {
+        // Where its last connection had ended before it was asked, it ends by the signal, and by then has begun to close the disk.
+        self.ask();
+        let _ended = tokio::time::timeout(NOTICE, self.daemon.died()).await;
+        self.stop().await;
+    }
+
+    async fn stop(self) {
         let Self { daemon, home, .. } = self;
         if let Err(error) = daemon.stop(GRACE).await {
             tracing::warn!(%error, "the end of an nbdkit could not be followed");
@@ -213,6 +245,10 @@ impl Home {
 
     fn socket(&self) -> PathBuf {
         self.path("nbd")
+    }
+
+    fn end(&self) -> PathBuf {
+        self.path("end")
     }
 }
 

@@ -96,6 +96,25 @@ async fn one_that_hangs_is_given_up_when_cancelled_and_killed_when_dropped() {
     assert!(!runs(pid));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_dropped_in_the_middle_of_a_read_closes_its_disk() {
+    let Some(stand_in) = StandIn::new() else { return };
+    let disk = stand_in.open().await.unwrap();
+    stand_in.put("mode", b"slow");
+    let cancel = Cancel::new();
+    let worker = ask(&disk, &cancel);
+    wait_until("the read", || {
+        stand_in.log().iter().any(|line| line.starts_with("read "))
+    });
+    cancel.cancel();
+    drop(worker);
+    drop(disk);
+    stand_in.assert_nothing_is_left().await;
+    let log = stand_in.log();
+    let count = |what: &str| log.iter().filter(|line| line.starts_with(what)).count();
+    assert_eq!(count("close"), count("open "), "{log:#?}");
+}
+
 const VICTIM: &str = "VDDK_TEST_IS_TO_BE_KILLED";
 
 /// Not a test of its own: the process that the next test starts, and kills.

@@ -19,6 +19,7 @@ fn nbdkit_is_told_what_the_library_needs_and_no_password() {
         socket: Path::new("/run/v/nbd"),
         pidfile: Path::new("/run/v/pid"),
         password: Path::new("/run/v/password"),
+        end: Path::new("/run/v/end"),
     };
     let settings = VddkSettings::new("/opt/vddk".into());
     let told = arguments::of(&settings, &login(PASSWORD), &place(), &paths);
@@ -28,6 +29,7 @@ fn nbdkit_is_told_what_the_library_needs_and_no_password() {
         "--readonly",
         "--unix=/run/v/nbd",
         "--pidfile=/run/v/pid",
+        "--filter=exitwhen",
         "--filter=cacheextents",
         "--filter=blocksize",
         "--filter=retry",
@@ -44,6 +46,8 @@ fn nbdkit_is_told_what_the_library_needs_and_no_password() {
         "compression=skipz",
         "minblock=512",
         "maxdata=2M",
+        "exit-when-file-created=/run/v/end",
+        "exit-when-poll=1000000000",
         "retries=4",
         "retry-delay=2",
         "file=[data store] a=b/näme.vmdk",

@@ -73,7 +73,8 @@ async fn what_is_not_installed_is_named() {
     );
     let no_filters = refused(&stand_in, |settings| settings.nbdkit = without).await;
     assert!(
-        no_filters.contains("cacheextents, blocksize, retry") && no_filters.contains("cannot open filter"),
+        no_filters.contains("exitwhen, cacheextents, blocksize, retry")
+            && no_filters.contains("cannot open filter"),
         "{no_filters}"
     );
 }
