@@ -56,19 +56,21 @@ impl Access {
     async fn admit(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<Caller, Response> {
         let from = peer.map_or_else(|| "unknown".to_owned(), Peer::to_string);
         let Some(secret) = brought(headers) else {
-            self.count(bucket(peer))?;
+            self.count(bucket(peer)).map_err(too_often)?;
             return match peer {
                 Some(Peer::Unix { .. }) => Ok(Caller::everything(from)),
                 _ => Err(unknown()),
             };
         };
         if self.own.is(secret) {
-            self.count(Some("the service's token".to_owned()))?;
+            self.count(Some("the service's token".to_owned()))
+                .map_err(too_often)?;
             return Ok(Caller::everything(format!("token {from}")));
         }
         // Before the daemon is asked, so that nobody has it asked without end.
         let remembered = self.daemon.remembered(secret).flatten();
-        self.count(remembered.map_or_else(|| bucket(peer), |token| Some(token.name)))?;
+        let who = remembered.map_or_else(|| bucket(peer), |token| Some(token.name));
+        self.count(who).map_err(too_often)?;
         let token = self
             .daemon
             .recognise(secret)
@@ -82,11 +84,8 @@ impl Access {
         })
     }
 
-    fn count(&self, who: Option<String>) -> Result<(), Response> {
-        match who.map_or(Ok(()), |who| self.rate.check(&who)) {
-            Ok(()) => Ok(()),
-            Err(wait) => Err(too_often(wait)),
-        }
+    fn count(&self, who: Option<String>) -> Result<(), Duration> {
+        who.map_or(Ok(()), |who| self.rate.check(&who))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use whole_system_tests::{nbd_certificates, run, wait_until};
+use whole_system_tests::{nbd_certificates, wait_until};
 
 use super::images::SIZE;
 use super::support::{Bench, Ended, PATIENCE};
